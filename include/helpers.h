@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Functions around what bindgen cannot see: macros and inline functions of
+ * the kernel. Each does one thing; the reasoning is on the Rust side.
+ */
+#ifndef IP_CONNTRACK_HELPERS_H
+#define IP_CONNTRACK_HELPERS_H
+
+#include <linux/jiffies.h>
+#include <linux/spinlock_types.h>
+#include <linux/types.h>
+
+struct delayed_work;
+struct inode;
+struct kmem_cache;
+struct net;
+struct net_device;
+struct sk_buff;
+struct sock;
+struct work_struct;
+
+/* bindgen takes HZ from the user-space header, where it is another number. */
+enum { IPCT_HZ = HZ };
+
+void ipct_spin_lock_init(spinlock_t *lock);
+void ipct_bucket_lock_init(spinlock_t *lock);
+void ipct_spin_lock_bh(spinlock_t *lock);
+void ipct_spin_lock_nested(spinlock_t *lock);
+void ipct_spin_unlock(spinlock_t *lock);
+void ipct_spin_unlock_bh(spinlock_t *lock);
+
+struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
+				     unsigned int align);
+void *ipct_cache_alloc_atomic(struct kmem_cache *cache);
+
+void ipct_delayed_work_init(struct delayed_work *work,
+			    void (*run)(struct work_struct *work));
+void ipct_delayed_work_queue(struct delayed_work *work, unsigned long delay);
+
+struct net *ipct_dev_net(const struct net_device *dev);
+/* The two ends of a socket: addresses and ports in network order, IPv4 in the first word. */
+struct ipct_socket {
+	struct net *net;
+	__be32 local[4];
+	__be32 remote[4];
+	__be16 local_port;
+	__be16 remote_port;
+	__u8 protocol;
+	__be32 flowinfo;
+	int device;
+};
+void ipct_socket_ends(struct sock *sk, int family, struct ipct_socket *ends);
+__u32 ipct_scope_id(const __be32 address[4], int device);
+bool ipct_is_vrf_master(const struct net_device *dev);
+bool ipct_net_ratelimit(void);
+void *ipct_net_generic(const struct net *net, unsigned int id);
+int ipct_request_module(const char *name);
+void *ipct_proc_data(const struct inode *inode);
+u64 ipct_total_ram(void);
+void ipct_cond_resched(void);
+#endif

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What each transport protocol makes of a packet of a connection.
+
+pub mod tcp;
+mod udp;
+
+use crate::{
+    packet::{Packet, Transport},
+    reason::Reason,
+    status::Status,
+    time::{Instant, Ticks},
+    timeouts::Config,
+    tuple::{Direction, Tuple},
+    wire::{icmp, icmpv6},
+};
+
+pub use self::udp::Udp;
+pub(crate) use self::udp::SETTLE_SECS as UDP_SETTLE_SECS;
+
+/// What a protocol remembers of a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum State {
+    /// TCP.
+    Tcp(tcp::Tcp),
+    /// UDP.
+    Udp(Udp),
+    /// ICMP: nothing.
+    Icmp,
+    /// ICMPv6: nothing.
+    Icmpv6,
+    /// Any other protocol: nothing.
+    Generic,
+}
+
+/// What a packet does to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It belongs to it.
+    Accept(Effect),
+    /// It belongs to it, and ends it: the entry goes at once.
+    Kill,
+    /// It does not belong to it: INVALID.
+    Invalid(Reason),
+    /// The connection is over and the packet starts another: the entry goes, and the packet is
+    /// looked at anew.
+    Repeat,
+}
+
+/// What changes of the entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Its new timeout; `None` to leave it.
+    pub timeout: Option<Ticks>,
+    /// Status bits to set.
+    pub set: Status,
+}
+
+impl Effect {
+    fn timeout(timeout: Ticks) -> Outcome {
+        Outcome::Accept(Self {
+            timeout: Some(timeout),
+            set: Status::NONE,
+        })
+    }
+}
+
+impl State {
+    /// The state of a connection that `packet` may start, before the packet has done anything.
+    ///
+    /// # Errors
+    ///
+    /// Why it starts none.
+    #[inline]
+    pub fn open(packet: &Packet<'_>, tuple: &Tuple, config: &Config) -> Result<Self, Reason> {
+        let [kind, _] = tuple.dst_id();
+        match packet.transport() {
+            Transport::Tcp(segment) => tcp::Tcp::open(segment, config).map(Self::Tcp),
+            Transport::Udp(_) => Ok(Self::Udp(Udp::default())),
+            Transport::Icmp if icmp::is_request(kind) => Ok(Self::Icmp),
+            Transport::Icmpv6 if icmpv6::is_request(kind) => Ok(Self::Icmpv6),
+            Transport::Icmp | Transport::Icmpv6 => Err(Reason::IcmpNotRequest),
+            Transport::Other => Ok(Self::Generic),
+        }
+    }
+
+    /// What `packet` does to a connection of this state; the one that starts it comes here too,
+    /// right after [`State::open`], with no status bit set.
+    #[inline]
+    pub fn update(
+        &mut self,
+        packet: &Packet<'_>,
+        direction: Direction,
+        status: Status,
+        now: Instant,
+        config: &Config,
+    ) -> Outcome {
+        let timeouts = &config.timeouts;
+        match (self, packet.transport()) {
+            (Self::Tcp(tcp), Transport::Tcp(segment)) => {
+                tcp.update(segment, direction, status, config)
+            }
+            (Self::Udp(udp), Transport::Udp(_)) => udp.update(status, now, config),
+            (Self::Icmp, _) => Effect::timeout(timeouts.icmp),
+            (Self::Icmpv6, _) => Effect::timeout(timeouts.icmpv6),
+            (Self::Generic, _) => Effect::timeout(timeouts.generic),
+            // The protocol is part of the tuple, so a connection's packets are all of one.
+            (Self::Tcp(_) | Self::Udp(_), _) => Outcome::Invalid(Reason::TransportTruncated),
+        }
+    }
+
+    /// The state's name in `/proc`, for protocols that have states.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp.state().name()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+//! UDP: no states, but a difference between a question with its answer and a stream.
+
+use super::{Effect, Outcome};
+use crate::{status::Status, time::Instant, timeouts::Config};
+
+/// What is remembered of a UDP flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Udp {
+    /// From when on traffic both ways makes a stream of it.
+    stream_from: Instant,
+}
+
+impl Default for Udp {
+    fn default() -> Self {
+        Self {
+            stream_from: Instant::from_ticks(0),
+        }
+    }
+}
+
+impl Udp {
+    #[inline]
+    pub(super) fn update(&mut self, status: Status, now: Instant, config: &Config) -> Outcome {
+        let timeouts = &config.timeouts;
+        if !status.contains(Status::CONFIRMED) {
+            self.stream_from = now.add(timeouts.udp_settle);
+        }
+        if !status.contains(Status::SEEN_REPLY) {
+            return Effect::timeout(timeouts.udp);
+        }
+        // A question and its answer are over soon; what goes both ways for longer is a stream,
+        // lives longer and is worth keeping.
+        if now.after(self.stream_from) {
+            return Outcome::Accept(Effect {
+                timeout: Some(timeouts.udp_stream),
+                set: Status::ASSURED,
+            });
+        }
+        Effect::timeout(timeouts.udp)
+    }
+}
+
+/// How long traffic both ways must last to be a stream, in seconds.
+pub(crate) const SETTLE_SECS: u32 = 2;

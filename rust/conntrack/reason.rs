@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Why a packet is INVALID: a fixed set.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
+        /// Why a packet is INVALID, or goes no further.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Reason {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name, for users.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The packet ends within its network header.
+    NetworkTruncated => "network header truncated",
+    /// A header length that cannot be.
+    NetworkHeader => "bad network header",
+    /// A fragment that was not put together.
+    Fragment => "fragment",
+    /// The transport header cannot be found behind the extension headers.
+    NoTransport => "no transport header",
+    /// The packet ends within its transport header.
+    TransportTruncated => "transport header truncated",
+    /// A checksum is wrong.
+    Checksum => "bad checksum",
+    /// TCP: a data offset below 20 bytes or behind the end.
+    TcpDataOffset => "bad tcp data offset",
+    /// TCP: flags that no sender sends together.
+    TcpFlags => "bad tcp flags",
+    /// TCP: no connection starts like this.
+    TcpNotNew => "tcp segment starts no connection",
+    /// TCP: not in this state.
+    TcpState => "tcp segment does not fit the state",
+    /// UDP: a length that is too small or behind the end.
+    UdpLength => "bad udp length",
+    /// ICMP: a type that nobody defined (RFC 1122, 3.2.2).
+    IcmpType => "unknown icmp type",
+    /// ICMP: neither a request nor an error.
+    IcmpNotRequest => "icmp message starts no connection",
+    /// ICMP of the other family.
+    IcmpFamily => "icmp of the other family",
+    /// ICMP error: what it quotes cannot be read.
+    QuoteTruncated => "quoted packet truncated",
+    /// ICMP error: what it quotes cannot be of a connection.
+    QuoteInvalid => "quoted packet is of no connection",
+    /// ICMP error: not sent to the host that sent what it quotes.
+    QuoteAddress => "icmp error to another than the quoted sender",
+    /// ICMP error: no connection has what it quotes.
+    QuoteUnknown => "icmp error about no known connection",
+    /// ICMPv6 redirect: not from a router on the link (RFC 4861, 8.1).
+    Redirect => "bad icmpv6 redirect",
+    /// A protocol that has a tracker of its own, which is not there.
+    ProtocolNotSupported => "protocol not supported",
+    /// The table is full.
+    TableFull => "table full",
+    /// There was no memory.
+    NoMemory => "out of memory",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ() {
+        for (at, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, at);
+            for other in &Reason::ALL[at + 1..] {
+                assert_ne!(reason.name(), other.name());
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! How long entries live, and what else users can set.
+
+use crate::{
+    proto::tcp::{State, StateTimeouts},
+    time::Ticks,
+};
+
+/// How long an entry lives after a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// TCP, by state.
+    pub tcp: StateTimeouts,
+    /// TCP, after so many retransmissions that the other end must be gone.
+    pub tcp_retrans: Ticks,
+    /// TCP, while data is not acknowledged, and for what was picked up in mid-stream.
+    pub tcp_unacknowledged: Ticks,
+    /// UDP.
+    pub udp: Ticks,
+    /// UDP, once it is a stream.
+    pub udp_stream: Ticks,
+    /// How long UDP traffic must go both ways to be a stream.
+    pub udp_settle: Ticks,
+    /// ICMP.
+    pub icmp: Ticks,
+    /// ICMPv6.
+    pub icmpv6: Ticks,
+    /// Every other protocol.
+    pub generic: Ticks,
+}
+
+/// What users can set.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Ticks in a second.
+    pub hz: u32,
+    /// How long entries live.
+    pub timeouts: Timeouts,
+    /// Whether TCP connections are picked up in mid-stream.
+    pub tcp_loose: bool,
+    /// How many retransmissions mean that the other end is gone.
+    pub tcp_max_retrans: u8,
+}
+
+impl Config {
+    /// The defaults, for a clock of `hz` ticks a second.
+    #[must_use]
+    pub fn defaults(hz: u32) -> Self {
+        let secs = |secs| Ticks::from_secs(secs, hz);
+        Self {
+            hz,
+            timeouts: Timeouts {
+                tcp: StateTimeouts::new(|state| {
+                    secs(match state {
+                        State::None | State::SynSent | State::SynSent2 => 120,
+                        State::SynRecv => 60,
+                        State::Established => 5 * 24 * 60 * 60,
+                        State::FinWait | State::TimeWait => 120,
+                        State::CloseWait => 60,
+                        State::LastAck => 30,
+                        State::Close => 10,
+                    })
+                }),
+                tcp_retrans: secs(300),
+                tcp_unacknowledged: secs(300),
+                udp: secs(30),
+                udp_stream: secs(120),
+                udp_settle: secs(crate::proto::UDP_SETTLE_SECS),
+                icmp: secs(30),
+                icmpv6: secs(30),
+                generic: secs(600),
+            },
+            tcp_loose: true,
+            tcp_max_retrans: 3,
+        }
+    }
+}

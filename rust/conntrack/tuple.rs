@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tuples: what tells one flow from another.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::wire::{icmp, icmpv6};
+
+/// Transport protocols (linux/in.h).
+pub mod protocol {
+    /// ICMP (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// TCP (RFC 9293).
+    pub const TCP: u8 = 6;
+    /// UDP (RFC 768).
+    pub const UDP: u8 = 17;
+    /// GRE (RFC 2784).
+    pub const GRE: u8 = 47;
+    /// ICMPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
+    /// SCTP (RFC 9260).
+    pub const SCTP: u8 = 132;
+}
+
+/// A network protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// The kernel's number (PF_INET, PF_INET6; NFPROTO_ numbers are the same).
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Ipv4 => 2,
+            Self::Ipv6 => 10,
+        }
+    }
+
+    /// The family behind the kernel's number.
+    #[inline]
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            2 => Some(Self::Ipv4),
+            10 => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
+}
+
+/// A direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// That of its first packet.
+    Original = 0,
+    /// That of the answers.
+    Reply = 1,
+}
+
+impl Direction {
+    /// The other one.
+    #[inline]
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+
+    /// 0 or 1.
+    #[inline]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What tells one flow from another, in the layout of `struct nf_conntrack_tuple`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tuple {
+    /// Words of the source address as they lie in the packet; IPv4 in the first.
+    src: [u32; 4],
+    /// Port or ICMP identifier, network order.
+    src_id: [u8; 2],
+    /// The family's number, host order.
+    family: u16,
+    dst: [u32; 4],
+    /// Port, or ICMP type and code, network order.
+    dst_id: [u8; 2],
+    protocol: u8,
+    direction: u8,
+}
+
+/// The words that tell flows apart, to be hashed with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashWords {
+    /// Addresses; the rest.
+    Ipv4([u64; 2]),
+    /// Source; destination; the rest.
+    Ipv6([u64; 5]),
+}
+
+/// Two words as one.
+#[inline]
+fn join(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+impl Tuple {
+    /// A tuple in the original direction. Addresses are words as they lie in the packet.
+    #[inline]
+    #[must_use]
+    pub fn new(
+        family: Family,
+        protocol: u8,
+        src: [u32; 4],
+        src_id: [u8; 2],
+        dst: [u32; 4],
+        dst_id: [u8; 2],
+    ) -> Self {
+        Self {
+            src,
+            src_id,
+            family: family.number(),
+            dst,
+            dst_id,
+            protocol,
+            direction: Direction::Original as u8,
+        }
+    }
+
+    /// The same tuple, marked as the one of `direction`.
+    #[inline]
+    #[must_use]
+    pub fn with_direction(mut self, direction: Direction) -> Self {
+        self.direction = direction as u8;
+        self
+    }
+
+    /// The network protocol.
+    #[inline]
+    #[must_use]
+    pub fn family(&self) -> Family {
+        if self.family == Family::Ipv6.number() {
+            Family::Ipv6
+        } else {
+            Family::Ipv4
+        }
+    }
+
+    /// The transport protocol's number.
+    #[inline]
+    #[must_use]
+    pub fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// Words of the source address, as they lie in the packet.
+    #[inline]
+    #[must_use]
+    pub fn src_words(&self) -> [u32; 4] {
+        self.src
+    }
+
+    /// Words of the destination address, as they lie in the packet.
+    #[inline]
+    #[must_use]
+    pub fn dst_words(&self) -> [u32; 4] {
+        self.dst
+    }
+
+    /// Source port or ICMP identifier, network order.
+    #[inline]
+    #[must_use]
+    pub fn src_id(&self) -> [u8; 2] {
+        self.src_id
+    }
+
+    /// Destination port, or ICMP type and code, network order.
+    #[inline]
+    #[must_use]
+    pub fn dst_id(&self) -> [u8; 2] {
+        self.dst_id
+    }
+
+    /// Whether it tells of the same flow; the direction does not count.
+    #[inline]
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.src == other.src
+            && self.dst == other.dst
+            && self.src_id == other.src_id
+            && self.dst_id == other.dst_id
+            && self.protocol == other.protocol
+            && self.family == other.family
+    }
+
+    /// The tuple that an answer has; `None` where nothing answers (some ICMP types).
+    #[inline]
+    #[must_use]
+    pub fn invert(&self) -> Option<Self> {
+        let (src_id, dst_id) = match (self.protocol, self.family()) {
+            (protocol::ICMP, Family::Ipv4) => {
+                (self.src_id, invert_icmp(self.dst_id, icmp::answer)?)
+            }
+            (protocol::ICMPV6, Family::Ipv6) => {
+                (self.src_id, invert_icmp(self.dst_id, icmpv6::answer)?)
+            }
+            _ => (self.dst_id, self.src_id),
+        };
+        let direction = if self.direction == 0 { 1 } else { 0 };
+        Some(Self {
+            src: self.dst,
+            src_id,
+            family: self.family,
+            dst: self.src,
+            dst_id,
+            protocol: self.protocol,
+            direction,
+        })
+    }
+
+    /// The words that tell this flow from others.
+    #[inline]
+    #[must_use]
+    pub fn hash_words(&self) -> HashWords {
+        let [s0, s1, s2, s3] = self.src;
+        let [d0, d1, d2, d3] = self.dst;
+        let [a, b] = self.src_id;
+        let [c, d] = self.dst_id;
+        let [f, g] = self.family.to_ne_bytes();
+        let rest = u64::from_ne_bytes([a, b, c, d, self.protocol, f, g, 0]);
+        match self.family() {
+            Family::Ipv4 => HashWords::Ipv4([join(s0, d0), rest]),
+            Family::Ipv6 => {
+                HashWords::Ipv6([join(s0, s1), join(s2, s3), join(d0, d1), join(d2, d3), rest])
+            }
+        }
+    }
+}
+
+fn invert_icmp([kind, code]: [u8; 2], answer: fn(u8) -> Option<u8>) -> Option<[u8; 2]> {
+    Some([answer(kind)?, code])
+}
+
+/// An IPv4 address from the first word.
+#[must_use]
+pub fn ipv4([word, ..]: [u32; 4]) -> Ipv4Addr {
+    Ipv4Addr::from(word.to_ne_bytes())
+}
+
+/// An IPv6 address from its words.
+#[must_use]
+pub fn ipv6(words: [u32; 4]) -> Ipv6Addr {
+    let [a, b, c, d] = words.map(u32::to_ne_bytes);
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip([a, b, c, d].as_flattened()) {
+        *to = *from;
+    }
+    Ipv6Addr::from(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // The kernel's own layout; the glue asserts it against bindgen as well.
+    const _: () = assert!(size_of::<Tuple>() == 40);
+    const _: () = assert!(core::mem::offset_of!(Tuple, direction) == 39);
+
+    fn any_tuple() -> impl Strategy<Value = Tuple> {
+        (
+            any::<bool>(),
+            any::<u8>(),
+            any::<[u32; 4]>(),
+            any::<[u8; 2]>(),
+            any::<[u32; 4]>(),
+            any::<[u8; 2]>(),
+        )
+            .prop_map(|(v6, protocol, src, src_id, dst, dst_id)| {
+                let family = if v6 { Family::Ipv6 } else { Family::Ipv4 };
+                Tuple::new(family, protocol, src, src_id, dst, dst_id)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn twice_inverted_is_the_same(tuple in any_tuple()) {
+            if let Some(inverse) = tuple.invert() {
+                prop_assert_eq!(inverse.invert(), Some(tuple));
+            }
+        }
+
+        #[test]
+        fn direction_does_not_tell_flows_apart(tuple in any_tuple()) {
+            let reply = tuple.with_direction(Direction::Reply);
+            prop_assert!(tuple.matches(&reply));
+            prop_assert_eq!(tuple.hash_words(), reply.hash_words());
+        }
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let base = Tuple::new(
+            Family::Ipv6,
+            17,
+            [1, 2, 3, 4],
+            [5, 6],
+            [7, 8, 9, 10],
+            [11, 12],
+        );
+        let mut others = [base; 6];
+        others[0].src[3] ^= 1;
+        others[1].dst[3] ^= 1;
+        others[2].src_id[1] ^= 1;
+        others[3].dst_id[0] ^= 1;
+        others[4].protocol ^= 1;
+        others[5].family = 2;
+        for other in others {
+            assert!(!base.matches(&other));
+            assert_ne!(base.hash_words(), other.hash_words());
+        }
+    }
+
+    #[test]
+    fn addresses_are_shown_in_order() {
+        assert_eq!(
+            ipv4([u32::from_ne_bytes([192, 0, 2, 1]), 9, 9, 9]).to_string(),
+            "192.0.2.1"
+        );
+        let words = [[0x20, 1, 0xd, 0xb8], [0; 4], [0; 4], [0, 0, 0, 1]].map(u32::from_ne_bytes);
+        assert_eq!(ipv6(words).to_string(), "2001:db8::1");
+    }
+}

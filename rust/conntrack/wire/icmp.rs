@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+//! ICMP (RFC 792, RFC 950).
+
+use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// The first eight bytes of every message.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    pub(crate) checksum: [u8; 2],
+    pub(crate) id: [u8; 2],
+    pub(crate) rest: [u8; 2],
+}
+
+/// The highest type that anybody defined (NR_ICMP_TYPES in linux/icmp.h).
+pub(crate) const LAST: u8 = 18;
+
+const ECHO_REPLY: u8 = 0;
+const ECHO: u8 = 8;
+const TIMESTAMP: u8 = 13;
+const TIMESTAMP_REPLY: u8 = 14;
+const INFORMATION: u8 = 15;
+const INFORMATION_REPLY: u8 = 16;
+const ADDRESS: u8 = 17;
+const ADDRESS_REPLY: u8 = 18;
+
+/// Whether a message reports that a packet went wrong, and quotes it: unreachable, source
+/// quench, redirect, time exceeded, parameter problem.
+pub(crate) fn is_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
+}
+
+/// The type that answers a type, or is answered by it.
+pub(crate) fn answer(kind: u8) -> Option<u8> {
+    Some(match kind {
+        ECHO => ECHO_REPLY,
+        ECHO_REPLY => ECHO,
+        TIMESTAMP => TIMESTAMP_REPLY,
+        TIMESTAMP_REPLY => TIMESTAMP,
+        INFORMATION => INFORMATION_REPLY,
+        INFORMATION_REPLY => INFORMATION,
+        ADDRESS => ADDRESS_REPLY,
+        ADDRESS_REPLY => ADDRESS,
+        _ => return None,
+    })
+}
+
+/// Whether a message asks for an answer, and so may start a connection.
+pub(crate) fn is_request(kind: u8) -> bool {
+    matches!(kind, ECHO | TIMESTAMP | INFORMATION | ADDRESS)
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+//! UDP datagrams (RFC 768).
+
+use zerocopy::network_endian::U16;
+use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use super::header;
+use crate::{reason::Reason, tuple::Family};
+
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    src: [u8; 2],
+    dst: [u8; 2],
+    length: U16,
+    checksum: U16,
+}
+
+/// A datagram's header, checked.
+#[derive(Clone, Copy, Debug)]
+pub struct UdpView {
+    /// Whether its sender has put in a checksum.
+    pub has_checksum: bool,
+}
+
+/// Reads the datagram at `offset` of a packet of `len` bytes.
+#[inline]
+pub(crate) fn parse(
+    family: Family,
+    bytes: &[u8],
+    offset: usize,
+    len: usize,
+) -> Result<UdpView, Reason> {
+    let header: &Header = header(bytes, offset).ok_or(Reason::TransportTruncated)?;
+    let room = len.saturating_sub(offset);
+    let length = usize::from(header.length.get());
+    // RFC 2675, 4: a jumbogram over IPv6 says zero.
+    let jumbo = family == Family::Ipv6 && length == 0 && room > usize::from(u16::MAX);
+    if !jumbo && (length < size_of::<Header>() || length > room) {
+        return Err(Reason::UdpLength);
+    }
+    Ok(UdpView {
+        has_checksum: header.checksum.get() != 0,
+    })
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The end of entries: by their time, or with their namespace.
+
+use conntrack::time::Ticks;
+use kernel::sync::rcu;
+use netfilter::{Conn, Net, ReadSide, Worker, HZ};
+
+use crate::{namespace::Namespace, shared::Shared};
+
+/// How often the table is looked through. Who looks an entry up sees by itself that its time is
+/// over; this is for those that nobody looks up any more.
+pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
+
+/// How many buckets are looked through in one go.
+const SLICE: usize = 256;
+
+/// Takes out what has expired.
+pub(crate) struct Reaper(Shared);
+
+impl Reaper {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(shared)
+    }
+}
+
+impl Worker for Reaper {
+    fn run(&self) -> Ticks {
+        sweep(&self.0, |conn| conn.expired(netfilter::now()));
+        PERIOD
+    }
+}
+
+/// Takes out all connections of a namespace. May sleep.
+pub(crate) fn flush(net: &Net<Namespace>) {
+    if !net.census().is_empty() {
+        sweep(&net.tracker().shared, |conn| {
+            conn.in_namespace(net.census())
+        });
+    }
+}
+
+/// Takes out the connections that `over` says are over.
+fn sweep(shared: &Shared, over: impl Fn(&Conn) -> bool) {
+    let buckets = shared.buckets();
+    for start in (0..buckets).step_by(SLICE) {
+        let guard = rcu::read_lock();
+        let read = ReadSide::of(&guard);
+        for bucket in start..start.saturating_add(SLICE).min(buckets) {
+            for conn in shared.table().bucket(bucket, &read) {
+                if over(&conn) {
+                    shared.kill(&conn);
+                }
+            }
+        }
+        drop(guard);
+        netfilter::breathe();
+    }
+}

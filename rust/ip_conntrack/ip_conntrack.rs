@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The tracker: what happens to a packet, in each namespace, and what users see of it.
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod confirm;
+mod expire;
+mod list;
+mod namespace;
+mod related;
+mod shared;
+mod track;
+
+use kernel::prelude::*;
+use netfilter::{CtHook, OriginalDst, Periodic, Registration};
+
+use crate::{
+    expire::Reaper,
+    namespace::{Namespace, NAMESPACES},
+    shared::Shared,
+};
+
+module! {
+    type: Module,
+    name: "ip_conntrack",
+    authors: ["The ip_conntrack developers"],
+    description: "Connection tracking for IPv4 and IPv6",
+    license: "GPL v2",
+    params: {
+        hashsize: u32 {
+            default: 0,
+            description: "Buckets of the table; 0: by the size of memory. Given, up to eight connections a bucket are tracked",
+        },
+    },
+}
+
+/// What is switched on while the module is loaded, in the order in which it is switched off.
+struct Module {
+    _namespaces: Registration<Namespace>,
+    _reaper: Periodic<Reaper>,
+    _hook: CtHook<Namespace>,
+    _shared: Shared,
+    _option: OriginalDst,
+}
+
+impl kernel::Module for Module {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        // First of all: this is what stock and we cannot both have.
+        let option = OriginalDst::register::<Namespace>(module).inspect_err(|error| {
+            if *error == EBUSY {
+                pr_err!("another connection tracker is loaded (nf_conntrack?): unload it first\n");
+            }
+        })?;
+        let shared = Shared::new(module_parameters::hashsize.value())?;
+        let hook = CtHook::install();
+        let reaper = Periodic::start(Reaper::new(shared.clone()), expire::PERIOD)?;
+        let namespaces = NAMESPACES.register(shared.clone())?;
+        pr_info!(
+            "{} buckets, at most {} connections in each namespace\n",
+            shared.buckets(),
+            shared.max()
+        );
+        Ok(Self {
+            _namespaces: namespaces,
+            _reaper: reaper,
+            _hook: hook,
+            _shared: shared,
+            _option: option,
+        })
+    }
+}

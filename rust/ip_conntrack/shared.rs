@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What all namespaces have in common: the table of connections, its key, the memory.
+
+use conntrack::tuple::{Direction, HashWords, Tuple};
+use kernel::{prelude::*, sync::Arc};
+use netfilter::{Cache, Conn, HashKey, Net, ReadSide, Table};
+use rcu_table::Ref;
+
+use crate::namespace::Namespace;
+
+/// A handle on what all namespaces share.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Inner>);
+
+/// In the order in which it is taken down: the cache last, after the last connection.
+struct Inner {
+    table: Table,
+    key: HashKey,
+    max: u32,
+    cache: Cache,
+}
+
+/// Connections for each bucket where the user gives the number of buckets, as stock has it.
+const BY_BUCKET: u32 = 8;
+/// The fewest buckets.
+const FEWEST: u32 = 1024;
+/// The most buckets: a bound on what a typing error can ask of memory.
+const MOST: u32 = 1 << 24;
+
+impl Shared {
+    /// An empty table of `hashsize` buckets, or of a size that suits the memory where it is zero.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EINVAL` for a size beyond reason.
+    pub(crate) fn new(hashsize: u32) -> Result<Self> {
+        let (buckets, max) = match hashsize {
+            0 => {
+                let buckets = netfilter::default_buckets().max(FEWEST);
+                (buckets, buckets)
+            }
+            1..=MOST => (hashsize, hashsize.saturating_mul(BY_BUCKET)),
+            _ => {
+                pr_err!("hashsize={} is more than {}\n", hashsize, MOST);
+                return Err(EINVAL);
+            }
+        };
+        let inner = Inner {
+            table: netfilter::new_table(buckets)?,
+            key: HashKey::random(),
+            max,
+            cache: Cache::new()?,
+        };
+        Ok(Self(Arc::new(inner, GFP_KERNEL)?))
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.0.table
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    pub(crate) fn buckets(&self) -> usize {
+        self.0.table.buckets()
+    }
+
+    /// The most connections that a namespace may have.
+    pub(crate) fn max(&self) -> u32 {
+        self.0.max
+    }
+
+    /// The hash of a tuple in a namespace.
+    #[inline]
+    pub(crate) fn hash(&self, net: &Net<Namespace>, tuple: &Tuple) -> u32 {
+        let key = &self.0.key;
+        let hash = match tuple.hash_words() {
+            HashWords::Ipv4([first, second]) => key.two(first, second),
+            HashWords::Ipv6(words) => key.five(words),
+        };
+        // CAST: half of a hash is a hash.
+        hash as u32 ^ net.hash_mix()
+    }
+
+    /// The connection that packets with `tuple` belong to, and their direction in it.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        net: &Net<Namespace>,
+        tuple: &Tuple,
+        hash: u32,
+        read: ReadSide<'_>,
+    ) -> Option<(Ref<Conn>, Direction)> {
+        let (seen, direction) = self.table().find(hash, &read, |conn, at| {
+            netfilter::same(conn, at, tuple, net.census())
+        })?;
+        let direction = netfilter::direction(direction);
+        if seen.expired(netfilter::now()) {
+            self.kill(&seen);
+            return None;
+        }
+        Some((seen.get()?, direction))
+    }
+
+    /// Takes a connection out of the table, once.
+    pub(crate) fn kill(&self, conn: &Conn) {
+        if conn.begin_death() {
+            drop(self.table().remove(conn));
+        }
+    }
+}

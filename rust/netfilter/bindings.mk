@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0
+# Names that bindgen lets through, by subject. Sorted within a line's subject.
+empty :=
+space := $(empty) $(empty)
+alternatives = $(subst $(space),|,$(strip $(1)))
+
+raw_types := sk_buff net nf_hook_ops nf_hook_state nf_conn nf_conntrack_tuple nf_ct_hook \
+	nf_defrag_hook nf_sockopt_ops pernet_operations proc_ops seq_file seq_operations inode file \
+	kmem_cache delayed_work callback_head sock inet_sock sockaddr_in sockaddr_in6 spinlock_t \
+	siphash_key_t xt_match xt_target xt_action_param xt_mtchk_param xt_tgchk_param \
+	xt_mtdtor_param xt_tgdtor_param nf_conntrack nf_inet_hooks nf_ip_hook_priorities
+
+raw_vars := init_net jiffies nf_ct_hook nf_defrag_v4_hook nf_defrag_v6_hook \
+	NFPROTO_.* NF_INET_.* NF_IP_PRI_.* NF_ACCEPT NF_DROP SO_ORIGINAL_DST IPCT_.*
+
+raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_sockopt nf_unregister_sockopt \
+	nf_checksum skb_copy_bits \
+	register_pernet_subsys unregister_pernet_subsys \
+	proc_create_data remove_proc_entry seq_open seq_release seq_read seq_lseek seq_write \
+	kmem_cache_free kmem_cache_destroy kfree call_rcu \
+	siphash_2u64 siphash_4u64 get_random_bytes \
+	cancel_delayed_work_sync try_module_get module_put \
+	_copy_to_user schedule_timeout_uninterruptible \
+	xt_register_matches xt_unregister_matches xt_register_targets xt_unregister_targets \
+	ipct_.*

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A tracked connection, laid out so that the kernel's own readers of `skb->_nfct` are right.
+//!
+//! Code in the kernel that does not link to the stock tracker reads a connection as
+//! `struct nf_conn` (icmp_ndo_send, nf_socket, the flow dissector, nfnetlink_queue ...). So a
+//! connection begins with that structure up to its member `proto`; what follows is ours.
+
+use core::{
+    cell::UnsafeCell,
+    mem::{align_of, offset_of, size_of, MaybeUninit},
+    ops::{Deref, DerefMut},
+    ptr::NonNull,
+    sync::atomic::{fence, AtomicI32, AtomicU32, AtomicUsize, Ordering},
+};
+
+use conntrack::{
+    ctinfo::CtInfo,
+    proto::State,
+    status::Status,
+    time::{Instant, Ticks},
+    tuple::{Direction, Tuple},
+};
+use rcu_table::{Link, Node, Ref};
+
+use crate::{cache::Cache, namespace::Census, siphash::HashKey, time};
+
+/// Bytes that the kernel may read as `struct nf_conn`.
+const PREFIX: usize = offset_of!(raw::nf_conn, proto);
+
+// The engine's tuple is the kernel's, and a chain link fits where the kernel has its list node.
+const _: () = assert!(size_of::<Tuple>() == size_of::<raw::nf_conntrack_tuple>());
+const _: () = assert!(align_of::<Tuple>() <= align_of::<raw::nf_conntrack_tuple>());
+const _: () = assert!(size_of::<Link>() == size_of::<raw::hlist_nulls_node>());
+const _: () = assert!(align_of::<Link>() <= align_of::<raw::hlist_nulls_node>());
+const _: () = assert!(offset_of!(raw::nf_conn, ct_general) == 0);
+const _: () = assert!(size_of::<raw::refcount_t>() == size_of::<AtomicI32>());
+const _: () = assert!(PREFIX % 8 == 0 && align_of::<raw::nf_conn>() == 8);
+
+/// A connection.
+///
+/// # Invariants
+///
+/// - The prefix is a valid `struct nf_conn` up to `proto`: count, lock, tuples, status, namespace;
+///   `ext` and `master` are null.
+/// - The tuples are not written after the connection was made.
+/// - `state` is read and written only under the lock, or before the connection is shared.
+/// - `census` outlives the connection: a namespace waits until its census is zero.
+#[repr(C, align(8))]
+pub struct Conn {
+    prefix: UnsafeCell<MaybeUninit<[u64; PREFIX / 8]>>,
+    census: NonNull<Census>,
+    state: UnsafeCell<State>,
+    grace: UnsafeCell<raw::callback_head>,
+}
+
+// SAFETY: what is shared is atomic, immutable or under the lock.
+unsafe impl Send for Conn {}
+// SAFETY: as above.
+unsafe impl Sync for Conn {}
+
+/// What a new connection is made of.
+pub struct NewConn<'a> {
+    /// The tuple of its first packet.
+    pub original: &'a Tuple,
+    /// The tuple that an answer will have.
+    pub reply: &'a Tuple,
+    /// The protocol's state after the first packet.
+    pub state: State,
+    /// How long it lives, from its confirmation on.
+    pub timeout: Ticks,
+    /// Bits that it starts with.
+    pub status: Status,
+}
+
+impl Conn {
+    /// Makes a connection that only the caller knows; callable from any context.
+    ///
+    /// `None` where there is no memory.
+    pub(crate) fn new(cache: &Cache, census: &Census, new: NewConn<'_>) -> Option<Ref<Self>> {
+        let this = cache.alloc()?;
+        let conn = this.as_ptr();
+        let head = conn.cast::<raw::nf_conn>();
+        // SAFETY: the memory is zeroed, of the size and alignment of `Conn`, and only ours; each
+        // field written lies within the prefix or is a field of `Conn`.
+        unsafe {
+            (&raw mut (*head).ct_general.use_).cast::<i32>().write(1);
+            raw::ipct_spin_lock_init((&raw mut (*head).lock).cast());
+            (&raw mut (*head).timeout).write(new.timeout.as_u32());
+            (&raw mut (*head).status).write(new.status.bits() as usize);
+            #[cfg(CONFIG_NET_NS)]
+            (&raw mut (*head).ct_net)
+                .cast::<*const raw::net>()
+                .write(census.net());
+            for (at, tuple) in [
+                (Direction::Original, new.original),
+                (Direction::Reply, new.reply),
+            ] {
+                let hash = &raw mut (*head).tuplehash[at.index()];
+                (&raw mut (*hash).hnnode).cast::<Link>().write(Link::new());
+                (&raw mut (*hash).tuple)
+                    .cast::<Tuple>()
+                    .write(tuple.with_direction(at));
+            }
+            (&raw mut (*conn).census).write(NonNull::from(census));
+            (&raw mut (*conn).state).write(UnsafeCell::new(new.state));
+        }
+        census.enter();
+        // SAFETY: fully made, with a count of one, which the reference takes over.
+        Some(unsafe { Ref::from_raw(this) })
+    }
+
+    fn head(&self) -> *mut raw::nf_conn {
+        self.prefix.get().cast()
+    }
+
+    fn count(&self) -> &AtomicI32 {
+        // SAFETY: the count is the first field, only ever changed atomically.
+        unsafe { &*(&raw mut (*self.head()).ct_general.use_).cast() }
+    }
+
+    fn status_word(&self) -> &AtomicUsize {
+        // SAFETY: a field of the prefix, only ever changed atomically once shared.
+        unsafe { &*(&raw mut (*self.head()).status).cast() }
+    }
+
+    fn timeout_word(&self) -> &AtomicU32 {
+        // SAFETY: as above.
+        unsafe { &*(&raw mut (*self.head()).timeout).cast() }
+    }
+
+    /// The tuple of packets in `direction`.
+    #[inline]
+    pub fn tuple(&self, direction: Direction) -> &Tuple {
+        // SAFETY: written when the connection was made, never after (invariant); same layout.
+        unsafe { &*(&raw const (*self.head()).tuplehash[direction.index()].tuple).cast() }
+    }
+
+    /// The status bits.
+    #[inline]
+    pub fn status(&self) -> Status {
+        // CAST: the kernel defines bits up to 16.
+        Status::from_bits(self.status_word().load(Ordering::Acquire) as u32)
+    }
+
+    /// Sets status bits; returns those that stood before.
+    #[inline]
+    pub fn set_status(&self, bits: Status) -> Status {
+        let before = self.status();
+        if before.contains(bits) {
+            return before; // No write to a line that other CPUs read.
+        }
+        // CAST: as in `status`.
+        Status::from_bits(
+            self.status_word()
+                .fetch_or(bits.bits() as usize, Ordering::AcqRel) as u32,
+        )
+    }
+
+    /// The firewall mark of the connection, zero where the kernel has none.
+    pub fn mark(&self) -> u32 {
+        #[cfg(CONFIG_NF_CONNTRACK_MARK)]
+        // SAFETY: a field of the prefix, one word that a single load reads.
+        return unsafe { (&raw const (*self.head()).mark).read_volatile() };
+        #[cfg(not(CONFIG_NF_CONNTRACK_MARK))]
+        0
+    }
+
+    /// How many references there are.
+    pub fn references(&self) -> u32 {
+        self.count().load(Ordering::Relaxed).unsigned_abs()
+    }
+
+    /// When the connection expires; means something only once it is confirmed.
+    #[inline]
+    pub fn expires(&self) -> Instant {
+        Instant::from_ticks(self.timeout_word().load(Ordering::Relaxed))
+    }
+
+    /// How long it lives from its confirmation on; means something only before that.
+    #[inline]
+    pub fn pending_timeout(&self) -> Ticks {
+        Ticks::new(self.timeout_word().load(Ordering::Relaxed))
+    }
+
+    /// Gives it another `timeout` from `now` on, or from its confirmation on.
+    #[inline]
+    pub fn refresh(&self, now: Instant, timeout: Ticks) {
+        let status = self.status();
+        if status.contains(Status::FIXED_TIMEOUT) {
+            return;
+        }
+        let value = if status.contains(Status::CONFIRMED) {
+            now.add(timeout).as_ticks()
+        } else {
+            timeout.as_u32()
+        };
+        if self.timeout_word().load(Ordering::Relaxed) != value {
+            self.timeout_word().store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its time is over.
+    #[inline]
+    pub fn expired(&self, now: Instant) -> bool {
+        self.status().contains(Status::CONFIRMED) && self.expires().remaining(now).is_none()
+    }
+
+    /// Locks the protocol's state.
+    #[inline]
+    pub fn lock(&self) -> StateGuard<'_> {
+        // SAFETY: the lock was initialised with the connection.
+        unsafe { raw::ipct_spin_lock_bh((&raw mut (*self.head()).lock).cast()) };
+        StateGuard { conn: self }
+    }
+
+    /// Whether it belongs to the namespace that `census` counts.
+    #[inline]
+    pub fn in_namespace(&self, census: &Census) -> bool {
+        core::ptr::eq(self.census.as_ptr(), census)
+    }
+
+    /// Marks it as dying; true for the one caller that has to take it out.
+    pub fn begin_death(&self) -> bool {
+        !self.set_status(Status::DYING).contains(Status::DYING)
+    }
+
+    /// A number for user space that tells it from others and says nothing of its address.
+    pub(crate) fn id(&self, key: &HashKey) -> u32 {
+        // CAST: the address is hashed with a secret key, then cut to the size that users expect.
+        key.two(core::ptr::from_ref(self) as u64, 0) as u32
+    }
+
+    /// The word in `skb->_nfct` for a packet of this connection.
+    pub(crate) fn into_word(this: Ref<Self>, ctinfo: CtInfo) -> usize {
+        // CAST: entries are aligned to eight bytes, the low three bits carry ctinfo.
+        Ref::into_raw(this).as_ptr() as usize | usize::from(ctinfo.bits())
+    }
+
+    /// Called at the last reference.
+    ///
+    /// # Safety
+    ///
+    /// `this` must point to a connection whose count has just become zero.
+    pub(crate) unsafe fn destroy(this: NonNull<Self>) {
+        // SAFETY: the last reference is gone: nobody else writes, though readers under RCU may
+        // still look.
+        let conn = unsafe { this.as_ref() };
+        let shared = conn.status().contains(Status::CONFIRMED);
+        // SAFETY: the census outlives the connection (invariant); this is its last use.
+        unsafe { conn.census.as_ref() }.leave();
+        if shared {
+            // SAFETY: `grace` is used for nothing else, and this happens once.
+            unsafe { raw::call_rcu(conn.grace.get(), Some(give_back)) };
+        } else {
+            // SAFETY: never in the table, so no reader can have seen it.
+            unsafe { raw::kfree(this.as_ptr().cast()) };
+        }
+    }
+}
+
+/// After the grace period.
+///
+/// # Safety
+///
+/// Called by RCU with the `grace` field of a connection that nobody can reach.
+unsafe extern "C" fn give_back(head: *mut raw::callback_head) {
+    // SAFETY: `head` is the `grace` field of a connection; `kfree` takes objects of any cache.
+    unsafe {
+        let conn = head.byte_sub(offset_of!(Conn, grace));
+        raw::kfree(conn.cast());
+    }
+}
+
+// SAFETY: the links lie in the space of the kernel's list nodes; the count is exact; memory goes
+// back only after a grace period; `published` runs once, under the bucket locks.
+unsafe impl Node for Conn {
+    #[inline]
+    fn links(&self) -> [&Link; 2] {
+        [Direction::Original, Direction::Reply].map(|at| {
+            // SAFETY: written as a `Link` when the connection was made; same size and alignment.
+            unsafe { &*(&raw const (*self.head()).tuplehash[at.index()].hnnode).cast() }
+        })
+    }
+
+    #[inline]
+    fn try_get(&self) -> bool {
+        let mut count = self.count().load(Ordering::Relaxed);
+        loop {
+            match count {
+                0 => return false,
+                // Saturated (see linux/refcount.h): stays, and is leaked rather than freed early.
+                ..0 | i32::MAX => return true,
+                _ => {}
+            }
+            match self.count().compare_exchange_weak(
+                count,
+                count.wrapping_add(1),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => count = now,
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn put(this: NonNull<Self>) {
+        // SAFETY: the caller owns a count, so the object is alive.
+        let count = unsafe { this.as_ref() }.count();
+        match count.fetch_sub(1, Ordering::Release) {
+            1 => {
+                fence(Ordering::Acquire);
+                // SAFETY: that was the last count.
+                unsafe { Self::destroy(this) };
+            }
+            2.. => {}
+            // Saturated: undo the step towards zero.
+            _ => count.store(i32::MIN / 2, Ordering::Relaxed),
+        }
+    }
+
+    #[inline]
+    fn conflicts(&self, at: rcu_table::Side, other: &Self, other_at: rcu_table::Side) -> bool {
+        self.census == other.census && self.tuple(side(at)).matches(other.tuple(side(other_at)))
+    }
+
+    #[inline]
+    fn published(&self) {
+        // Readers pass over entries without CONFIRMED, so nobody takes the relative timeout for
+        // a point in time.
+        let expires = time::now().add(self.pending_timeout());
+        self.timeout_word()
+            .store(expires.as_ticks(), Ordering::Relaxed);
+        self.status_word()
+            .fetch_or(Status::CONFIRMED.bits() as usize, Ordering::Release);
+    }
+}
+
+/// The table's word for a direction.
+#[inline]
+pub(crate) fn side(at: rcu_table::Side) -> Direction {
+    match at {
+        rcu_table::Side::Original => Direction::Original,
+        rcu_table::Side::Reply => Direction::Reply,
+    }
+}
+
+/// Exclusive access to the protocol's state of a connection.
+///
+/// # Invariants
+///
+/// The connection's lock is held.
+pub struct StateGuard<'a> {
+    conn: &'a Conn,
+}
+
+impl Deref for StateGuard<'_> {
+    type Target = State;
+
+    #[inline]
+    fn deref(&self) -> &State {
+        // SAFETY: the lock is held.
+        unsafe { &*self.conn.state.get() }
+    }
+}
+
+impl DerefMut for StateGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State {
+        // SAFETY: the lock is held, and `self` is borrowed alone.
+        unsafe { &mut *self.conn.state.get() }
+    }
+}
+
+impl Drop for StateGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: locked by `Conn::lock`.
+        unsafe { raw::ipct_spin_unlock_bh((&raw mut (*self.conn.head()).lock).cast()) };
+    }
+}

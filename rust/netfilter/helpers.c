@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Bodies of include/helpers.h. */
+#include <linux/kmod.h>
+#include <linux/mm.h>
+#include <linux/netdevice.h>
+#include <linux/proc_fs.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <net/inet_sock.h>
+#include <net/ipv6.h>
+#include <net/net_namespace.h>
+#include <net/netns/generic.h>
+#include <net/sock.h>
+
+#include "../../include/helpers.h"
+
+/* Lockdep knows locks by the place of their spin_lock_init(): an entry's
+ * lock and a bucket's lock are two classes, so they have two functions.
+ */
+void ipct_spin_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+void ipct_bucket_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+void ipct_spin_lock_bh(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+/* The second of two bucket locks; bottom halves are off already. */
+void ipct_spin_lock_nested(spinlock_t *lock)
+{
+	spin_lock_nested(lock, SINGLE_DEPTH_NESTING);
+}
+
+void ipct_spin_unlock(spinlock_t *lock)
+{
+	spin_unlock(lock);
+}
+
+void ipct_spin_unlock_bh(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+/* Never merged with another cache: a leak shows under its own name. */
+struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
+				     unsigned int align)
+{
+	return kmem_cache_create(name, size, align, SLAB_NO_MERGE, NULL);
+}
+
+void *ipct_cache_alloc_atomic(struct kmem_cache *cache)
+{
+	return kmem_cache_alloc(cache, GFP_ATOMIC | __GFP_ZERO);
+}
+
+void ipct_delayed_work_init(struct delayed_work *work,
+			    void (*run)(struct work_struct *work))
+{
+	INIT_DEFERRABLE_WORK(work, run);
+}
+
+void ipct_delayed_work_queue(struct delayed_work *work, unsigned long delay)
+{
+	queue_delayed_work(system_power_efficient_wq, work, delay);
+}
+
+struct net *ipct_dev_net(const struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+void ipct_socket_ends(struct sock *sk, int family, struct ipct_socket *ends)
+{
+	memset(ends, 0, sizeof(*ends));
+	lock_sock(sk);
+	ends->net = sock_net(sk);
+	ends->local_port = inet_sk(sk)->inet_sport;
+	ends->remote_port = inet_sk(sk)->inet_dport;
+	ends->protocol = sk->sk_protocol;
+	ends->device = sk->sk_bound_dev_if;
+	if (family == PF_INET) {
+		ends->local[0] = inet_sk(sk)->inet_rcv_saddr;
+		ends->remote[0] = inet_sk(sk)->inet_daddr;
+	}
+#if IS_ENABLED(CONFIG_IPV6)
+	if (family == PF_INET6) {
+		memcpy(ends->local, &sk->sk_v6_rcv_saddr, sizeof(ends->local));
+		memcpy(ends->remote, &sk->sk_v6_daddr, sizeof(ends->remote));
+		if (inet6_sk(sk))
+			ends->flowinfo = inet6_sk(sk)->flow_label & IPV6_FLOWINFO_MASK;
+	}
+#endif
+	release_sock(sk);
+}
+
+__u32 ipct_scope_id(const __be32 address[4], int device)
+{
+	return ipv6_iface_scope_id((const struct in6_addr *)address, device);
+}
+
+bool ipct_is_vrf_master(const struct net_device *dev)
+{
+	return dev && netif_is_l3_master(dev);
+}
+
+bool ipct_net_ratelimit(void)
+{
+	return net_ratelimit();
+}
+
+void *ipct_net_generic(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
+}
+
+int ipct_request_module(const char *name)
+{
+	return request_module("%s", name);
+}
+
+void *ipct_proc_data(const struct inode *inode)
+{
+	return pde_data(inode);
+}
+
+u64 ipct_total_ram(void)
+{
+	return (u64)totalram_pages() << PAGE_SHIFT;
+}
+
+void ipct_cond_resched(void)
+{
+	cond_resched();
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Netfilter hooks.
+
+use core::ptr::NonNull;
+
+use conntrack::tuple::Family;
+use kernel::ffi::{c_int, c_uint, c_void};
+
+use crate::{
+    namespace::{Net, Tracker},
+    rcu::ReadSide,
+    skb::Skb,
+};
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Accept,
+    /// It ends here.
+    Drop,
+}
+
+impl Verdict {
+    #[inline]
+    pub(crate) fn number(self) -> c_uint {
+        match self {
+            Self::Accept => raw::NF_ACCEPT,
+            Self::Drop => raw::NF_DROP,
+        }
+    }
+}
+
+/// A packet at a hook.
+pub struct Context<'a, T: Tracker> {
+    /// The packet.
+    pub skb: &'a mut Skb,
+    /// The namespace that it is in.
+    pub net: &'a Net<T>,
+    /// Its network protocol.
+    pub family: Family,
+    /// The number of the hook.
+    pub hook: u32,
+    /// Proof that the RCU read lock is held.
+    pub read: ReadSide<'a>,
+    out: Option<NonNull<raw::net_device>>,
+}
+
+impl<T: Tracker> Context<'_, T> {
+    /// Whether this is PREROUTING, where checksums are verified.
+    #[inline]
+    pub fn at_prerouting(&self) -> bool {
+        self.hook == PRE_ROUTING
+    }
+
+    /// Whether the packet is on its way to a VRF device, and will come by once more.
+    fn to_vrf_master(&self) -> bool {
+        match self.out {
+            // SAFETY: the device that the kernel names for this packet.
+            Some(out) if self.hook == POST_ROUTING => unsafe {
+                raw::ipct_is_vrf_master(out.as_ptr())
+            },
+            _ => false,
+        }
+    }
+}
+
+const PRE_ROUTING: u32 = raw::nf_inet_hooks_NF_INET_PRE_ROUTING;
+const LOCAL_IN: u32 = raw::nf_inet_hooks_NF_INET_LOCAL_IN;
+const LOCAL_OUT: u32 = raw::nf_inet_hooks_NF_INET_LOCAL_OUT;
+const POST_ROUTING: u32 = raw::nf_inet_hooks_NF_INET_POST_ROUTING;
+
+/// How many hooks a namespace has.
+pub(crate) const COUNT: usize = 8;
+
+/// The table of hooks of a namespace: tracking first, confirmation last, in both families.
+/// The priorities are those of `nf_ip_hook_priorities`, the same numbers for IPv6.
+pub(crate) fn table<T: Tracker>(net: NonNull<Net<T>>) -> [raw::nf_hook_ops; COUNT] {
+    let op = |pf: c_uint, hooknum: c_uint, track: bool| raw::nf_hook_ops {
+        hook: Some(if track {
+            track_hook::<T>
+        } else {
+            confirm_hook::<T>
+        }),
+        priv_: net.as_ptr().cast::<c_void>(),
+        pf: pf as _,
+        hooknum,
+        priority: if track {
+            raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK
+        } else {
+            raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK_CONFIRM
+        } as c_int,
+        ..Default::default()
+    };
+    let [v4, v6] = [raw::NFPROTO_IPV4 as c_uint, raw::NFPROTO_IPV6 as c_uint];
+    [
+        op(v4, PRE_ROUTING, true),
+        op(v4, LOCAL_OUT, true),
+        op(v4, POST_ROUTING, false),
+        op(v4, LOCAL_IN, false),
+        op(v6, PRE_ROUTING, true),
+        op(v6, LOCAL_OUT, true),
+        op(v6, POST_ROUTING, false),
+        op(v6, LOCAL_IN, false),
+    ]
+}
+
+/// The context of a call of the kernel.
+///
+/// # Safety
+///
+/// As a netfilter hook is called, with `private` from [`table`], and the namespace alive.
+#[inline]
+unsafe fn context<'a, T: Tracker>(
+    private: *mut c_void,
+    skb: *mut raw::sk_buff,
+    state: *const raw::nf_hook_state,
+) -> Option<Context<'a, T>> {
+    // SAFETY: netfilter passes a valid state and packet, under the RCU read lock; the namespace
+    // takes its hooks back, and waits for readers, before it goes.
+    unsafe {
+        let state = &*state;
+        Some(Context {
+            skb: Skb::from_raw(skb),
+            net: &*private.cast::<Net<T>>(),
+            family: Family::from_number(u16::from(state.pf))?,
+            hook: u32::from(state.hook),
+            read: ReadSide::assume(),
+            out: NonNull::new(state.out),
+        })
+    }
+}
+
+/// # Safety
+///
+/// Called by netfilter only.
+unsafe extern "C" fn track_hook<T: Tracker>(
+    private: *mut c_void,
+    skb: *mut raw::sk_buff,
+    state: *const raw::nf_hook_state,
+) -> c_uint {
+    // SAFETY: called by netfilter.
+    match unsafe { context::<T>(private, skb, state) } {
+        Some(mut context) => T::track(&mut context).number(),
+        None => raw::NF_ACCEPT,
+    }
+}
+
+/// # Safety
+///
+/// Called by netfilter only.
+unsafe extern "C" fn confirm_hook<T: Tracker>(
+    private: *mut c_void,
+    skb: *mut raw::sk_buff,
+    state: *const raw::nf_hook_state,
+) -> c_uint {
+    // SAFETY: called by netfilter.
+    match unsafe { context::<T>(private, skb, state) } {
+        // A packet on its way to a VRF device comes by once more, for the real one.
+        Some(context) if context.to_vrf_master() => Verdict::Accept.number(),
+        Some(context) => T::confirm(context.net, context.skb, context.read).number(),
+        None => raw::NF_ACCEPT,
+    }
+}

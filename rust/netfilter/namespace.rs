@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Network namespaces: what the tracker keeps for each, and its life with them.
+
+use core::{
+    cell::UnsafeCell,
+    mem::size_of,
+    ptr::{null_mut, NonNull},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
+};
+
+use conntrack::tuple::{Family, Tuple};
+use kernel::{
+    error::{from_result, to_result},
+    ffi::{c_int, c_uint},
+    prelude::*,
+};
+use rcu_table::Ref;
+
+use crate::{
+    cache::Cache,
+    conn::{Conn, NewConn},
+    defrag::{self, Defrag},
+    hook::{self, Context, Verdict},
+    proc::{self, ProcFile},
+    rcu::ReadSide,
+    skb::Skb,
+};
+
+/// What a module does with packets, and keeps for each namespace.
+pub trait Tracker: Sized + Send + Sync + 'static {
+    /// What all namespaces have in common.
+    type Shared: Send + Sync + 'static;
+
+    /// The registry of its namespaces.
+    fn namespaces() -> &'static PerNet<Self>;
+
+    /// What a new namespace starts with.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being made: the namespace is then not made either.
+    fn new(shared: &Self::Shared) -> Result<Self>;
+
+    /// The files that each namespace has in `/proc/net`.
+    fn files() -> &'static [ProcFile<Self>];
+
+    /// A packet at PREROUTING or OUTPUT. RCU read lock held; softirq or process context.
+    fn track(context: &mut Context<'_, Self>) -> Verdict;
+
+    /// A packet at INPUT or POSTROUTING. RCU read lock held; softirq or process context.
+    fn confirm(net: &Net<Self>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict;
+
+    /// The connection that packets with `tuple` belong to.
+    fn find(net: &Net<Self>, tuple: &Tuple, read: ReadSide<'_>) -> Option<Ref<Conn>>;
+
+    /// The tuple of a packet that was not tracked, as the other end would see it, if it belongs
+    /// to a connection.
+    fn answer(net: &Net<Self>, skb: &Skb, read: ReadSide<'_>) -> Option<Tuple>;
+
+    /// The connection was reset by this host itself.
+    fn set_closing(net: &Net<Self>, conn: &Conn);
+
+    /// Takes all connections of the namespace out of the table. May sleep.
+    fn flush(net: &Net<Self>);
+}
+
+/// Counts the connections of a namespace, those included that no table knows yet.
+pub struct Census {
+    count: AtomicU32,
+    net: NonNull<raw::net>,
+}
+
+// SAFETY: the count is atomic; the namespace is only named, never followed, here.
+unsafe impl Send for Census {}
+// SAFETY: as above.
+unsafe impl Sync for Census {}
+
+impl Census {
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn net(&self) -> *const raw::net {
+        self.net.as_ptr()
+    }
+
+    #[inline]
+    pub(crate) fn enter(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The last use that a connection makes of the census.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        self.count.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// A namespace, as the tracker sees it.
+pub struct Net<T: Tracker> {
+    census: Census,
+    tracker: T,
+}
+
+impl<T: Tracker> Net<T> {
+    /// What the tracker keeps for this namespace.
+    #[inline]
+    pub fn tracker(&self) -> &T {
+        &self.tracker
+    }
+
+    /// The count of its connections.
+    #[inline]
+    pub fn census(&self) -> &Census {
+        &self.census
+    }
+
+    /// Makes a connection in this namespace that only the caller knows; callable from any context.
+    ///
+    /// `None` where there is no memory.
+    #[inline]
+    pub fn new_conn(&self, cache: &Cache, new: NewConn<'_>) -> Option<Ref<Conn>> {
+        Conn::new(cache, &self.census, new)
+    }
+
+    /// A number that the kernel mixes into hashes of this namespace, so that the same tuple in
+    /// two namespaces falls into two buckets.
+    #[inline]
+    pub fn hash_mix(&self) -> u32 {
+        // SAFETY: the namespace is alive, and this word does not change.
+        unsafe { (*self.census.net.as_ptr()).hash_mix }
+    }
+}
+
+/// What is switched on for a namespace, in the order in which it is switched off.
+struct Life<T: Tracker> {
+    net: NonNull<Net<T>>,
+    files: Option<proc::Files<T>>,
+    hooks: Option<Hooks>,
+    _defrag: [Option<Defrag>; 2],
+}
+
+/// The hooks of a namespace.
+struct Hooks {
+    ops: KBox<[raw::nf_hook_ops; hook::COUNT]>,
+    net: NonNull<raw::net>,
+}
+
+impl Hooks {
+    fn register<T: Tracker>(raw_net: NonNull<raw::net>, net: NonNull<Net<T>>) -> Result<Self> {
+        let mut hooks = Self {
+            ops: KBox::new(hook::table::<T>(net), GFP_KERNEL)?,
+            net: raw_net,
+        };
+        // SAFETY: the array stays where it is until `drop` takes it back.
+        to_result(unsafe {
+            raw::nf_register_net_hooks(
+                raw_net.as_ptr(),
+                hooks.ops.as_mut_ptr(),
+                hook::COUNT as c_uint,
+            )
+        })
+        .inspect_err(|_| hooks.net = NonNull::dangling())
+        .map(|()| hooks)
+    }
+}
+
+impl Drop for Hooks {
+    /// After this, packets that are in a hook are let go by a grace period, queued ones dropped.
+    fn drop(&mut self) {
+        if self.net == NonNull::dangling() {
+            return; // Never registered.
+        }
+        // SAFETY: registered by `register` with this very array.
+        unsafe {
+            raw::nf_unregister_net_hooks(
+                self.net.as_ptr(),
+                self.ops.as_mut_ptr(),
+                hook::COUNT as c_uint,
+            )
+        };
+    }
+}
+
+/// The memory that the kernel keeps for us in each namespace.
+struct Slot<T: Tracker> {
+    /// Read by anybody under the RCU read lock.
+    net: AtomicPtr<Net<T>>,
+    /// Touched only by the kernel's callbacks, which it serialises for each namespace.
+    life: *mut Life<T>,
+}
+
+/// The registry of namespaces; a static of the module.
+pub struct PerNet<T: Tracker> {
+    ops: UnsafeCell<raw::pernet_operations>,
+    id: UnsafeCell<c_uint>,
+    shared: UnsafeCell<Option<T::Shared>>,
+    live: AtomicBool,
+}
+
+// SAFETY: the cells are written only while nothing is registered, by the one module that owns
+// the static, at its start and end.
+unsafe impl<T: Tracker> Sync for PerNet<T> {}
+
+impl<T: Tracker> PerNet<T> {
+    /// An empty registry.
+    pub const fn new() -> Self {
+        Self {
+            ops: UnsafeCell::new(raw::pernet_operations {
+                list: raw::list_head {
+                    next: null_mut(),
+                    prev: null_mut(),
+                },
+                init: None,
+                pre_exit: None,
+                exit: None,
+                exit_batch: None,
+                exit_rtnl: None,
+                id: null_mut(),
+                size: 0,
+            }),
+            id: UnsafeCell::new(0),
+            shared: UnsafeCell::new(None),
+            live: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts tracking in all namespaces, present and future. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` where it runs already, and whatever a namespace cannot be made ready for.
+    pub fn register(&'static self, shared: T::Shared) -> Result<Registration<T>> {
+        if self.live.load(Ordering::Acquire) {
+            return Err(EBUSY);
+        }
+        defrag::load();
+        // SAFETY: nothing is registered, so nobody else looks at the cells.
+        unsafe {
+            *self.shared.get() = Some(shared);
+            *self.ops.get() = raw::pernet_operations {
+                init: Some(init::<T>),
+                pre_exit: Some(pre_exit::<T>),
+                exit: Some(exit::<T>),
+                id: self.id.get(),
+                size: size_of::<Slot<T>>(),
+                ..Default::default()
+            };
+        }
+        // SAFETY: the operations are a static, and taken back by `Registration`.
+        let registered = to_result(unsafe { raw::register_pernet_subsys(self.ops.get()) });
+        if let Err(error) = registered {
+            // SAFETY: not registered (any more).
+            unsafe { *self.shared.get() = None };
+            return Err(error);
+        }
+        self.live.store(true, Ordering::Release);
+        Ok(Registration { registry: self })
+    }
+
+    /// What is kept for a namespace, `None` before it is ready.
+    ///
+    /// # Safety
+    ///
+    /// `net` must be a living namespace, and the RCU read lock be held.
+    pub(crate) unsafe fn get<'a>(
+        &self,
+        net: NonNull<raw::net>,
+        _read: ReadSide<'a>,
+    ) -> Option<&'a Net<T>> {
+        if !self.live.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: registered, so the kernel keeps a slot for each namespace; what it points to
+        // is freed only after a grace period.
+        unsafe {
+            let slot = slot::<T>(net.as_ptr(), *self.id.get());
+            (*slot).net.load(Ordering::Acquire).as_ref()
+        }
+    }
+}
+
+impl<T: Tracker> Default for PerNet<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Tracking goes on in all namespaces while this lives. To drop it may sleep, and waits for the
+/// last packet that refers to a connection.
+pub struct Registration<T: Tracker> {
+    registry: &'static PerNet<T>,
+}
+
+impl<T: Tracker> Drop for Registration<T> {
+    fn drop(&mut self) {
+        self.registry.live.store(false, Ordering::Release);
+        // SAFETY: registered by `PerNet::register`; afterwards nobody looks at the cells.
+        unsafe {
+            raw::unregister_pernet_subsys(self.registry.ops.get());
+            *self.registry.shared.get() = None;
+        }
+    }
+}
+
+/// The slot of a namespace.
+///
+/// # Safety
+///
+/// `id` must be registered with a `Slot<T>`, and the namespace be alive.
+unsafe fn slot<T: Tracker>(net: *const raw::net, id: c_uint) -> *mut Slot<T> {
+    // SAFETY: by the contract of this function.
+    unsafe { raw::ipct_net_generic(net, id) }.cast()
+}
+
+/// The slot of a namespace, from within a callback of the kernel.
+///
+/// # Safety
+///
+/// Only from `init`, `pre_exit` and `exit`.
+unsafe fn callback_slot<T: Tracker>(net: *mut raw::net) -> *mut Slot<T> {
+    let registry = T::namespaces();
+    // SAFETY: the kernel has set the number before it calls back, and does not change it.
+    unsafe { slot::<T>(net, *registry.id.get()) }
+}
+
+/// A new namespace.
+///
+/// # Safety
+///
+/// Called by the kernel only.
+unsafe extern "C" fn init<T: Tracker>(net: *mut raw::net) -> c_int {
+    from_result(|| {
+        let raw_net = NonNull::new(net).ok_or(EINVAL)?;
+        // SAFETY: set before the registration, and not changed while it stands.
+        let shared = unsafe { (*T::namespaces().shared.get()).as_ref() }.ok_or(EINVAL)?;
+        let kept = KBox::new(
+            Net {
+                census: Census {
+                    count: AtomicU32::new(0),
+                    net: raw_net,
+                },
+                tracker: T::new(shared)?,
+            },
+            GFP_KERNEL,
+        )?;
+        let kept = NonNull::from(KBox::leak(kept));
+        match switch_on::<T>(raw_net, kept) {
+            Ok(life) => {
+                // SAFETY: the slot is ours; readers see it by the release store.
+                unsafe {
+                    let slot = callback_slot::<T>(net);
+                    (*slot).life = KBox::into_raw(life);
+                    (*slot).net.store(kept.as_ptr(), Ordering::Release);
+                }
+                Ok(0)
+            }
+            Err(error) => {
+                // Packets may have met its hooks already.
+                kernel::sync::rcu::synchronize_rcu();
+                // SAFETY: leaked above; its hooks are gone, and nobody is in them any more.
+                unsafe { retire::<T>(kept) };
+                Err(error)
+            }
+        }
+    })
+}
+
+/// Switches on what a namespace needs, hooks last but for the files that show their work.
+fn switch_on<T: Tracker>(
+    raw_net: NonNull<raw::net>,
+    kept: NonNull<Net<T>>,
+) -> Result<KBox<Life<T>>> {
+    let v4 = Defrag::enable(raw_net, Family::Ipv4)?;
+    let v6 = if cfg!(CONFIG_IPV6) {
+        Some(Defrag::enable(raw_net, Family::Ipv6)?)
+    } else {
+        None
+    };
+    let mut life = KBox::new(
+        Life {
+            net: kept,
+            files: None,
+            hooks: None,
+            _defrag: [Some(v4), v6],
+        },
+        GFP_KERNEL,
+    )?;
+    life.hooks = Some(Hooks::register::<T>(raw_net, kept)?);
+    life.files = Some(proc::Files::create(raw_net, kept)?);
+    Ok(life)
+}
+
+/// Frees what was kept for a namespace, after the last connection has gone.
+///
+/// # Safety
+///
+/// `kept` must come from `KBox::leak`; no hook, file or slot may lead to it, since a grace period.
+unsafe fn retire<T: Tracker>(kept: NonNull<Net<T>>) {
+    // SAFETY: nobody else leads to it; connections that it counts are waited for.
+    let kept = unsafe { KBox::from_raw(kept.as_ptr()) };
+    loop {
+        T::flush(&kept);
+        if kept.census.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        // Packets in queues of devices, neighbours and sockets hold the rest; nothing tells
+        // them to let go sooner.
+        // SAFETY: process context.
+        unsafe { raw::schedule_timeout_uninterruptible(1) };
+    }
+}
+
+/// A namespace is going, or the module is: no new packets from here on.
+///
+/// # Safety
+///
+/// Called by the kernel only.
+unsafe extern "C" fn pre_exit<T: Tracker>(net: *mut raw::net) {
+    // SAFETY: the slot is there until `exit` has run; only these callbacks touch `life`.
+    unsafe {
+        let slot = callback_slot::<T>(net);
+        (*slot).net.store(null_mut(), Ordering::Release);
+        if let Some(life) = (*slot).life.as_mut() {
+            life.files = None;
+            life.hooks = None;
+        }
+    }
+}
+
+/// A grace period after `pre_exit`.
+///
+/// # Safety
+///
+/// Called by the kernel only.
+unsafe extern "C" fn exit<T: Tracker>(net: *mut raw::net) {
+    // SAFETY: as in `pre_exit`; `life` and what it names were made in `init`.
+    unsafe {
+        let slot = callback_slot::<T>(net);
+        let life = (*slot).life;
+        if life.is_null() {
+            return;
+        }
+        (*slot).life = null_mut();
+        let life = KBox::from_raw(life);
+        retire::<T>(life.net);
+    }
+}

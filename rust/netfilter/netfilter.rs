@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel as the tracker sees it: safe types over hooks, packets, connections, namespaces,
+//! `/proc`, socket options and timers.
+//!
+//! This crate and `rcu_table` are the only ones with `unsafe` code. Raw bindings and raw
+//! pointers end here: nothing public names them.
+#![allow(unreachable_pub)] // A library crate of a module: its users are other crates.
+
+mod cache;
+mod conn;
+mod ct_hook;
+mod defrag;
+mod hook;
+mod lock;
+mod log;
+mod namespace;
+mod proc;
+mod rcu;
+mod siphash;
+mod skb;
+mod sockopt;
+mod table;
+mod time;
+mod work;
+
+pub use self::{
+    cache::Cache,
+    conn::{Conn, NewConn, StateGuard},
+    ct_hook::CtHook,
+    hook::{Context, Verdict},
+    log::limited,
+    namespace::{Census, Net, PerNet, Registration, Tracker},
+    proc::{Listing, Mode, ProcFile},
+    rcu::ReadSide,
+    siphash::HashKey,
+    skb::{Attached, Skb, Window},
+    sockopt::OriginalDst,
+    table::{default_buckets, direction, new_table, same, Table},
+    time::{now, HZ},
+    work::{breathe, Periodic, Worker},
+};
+
+/// The prefix of this module's lines in the kernel log, as `module!` would define it.
+const __LOG_PREFIX: &[u8] = b"ip_conntrack\0";

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Packets.
+
+use core::{
+    mem::{ManuallyDrop, MaybeUninit},
+    ptr::NonNull,
+    slice,
+};
+
+use conntrack::{
+    ctinfo::CtInfo,
+    packet::{Checksum, HEADER_WINDOW},
+    status::Status,
+    tuple::Family,
+};
+use kernel::types::Opaque;
+use rcu_table::{Node, Ref};
+
+use crate::conn::Conn;
+
+/// Low bits of `skb->_nfct` that hold ctinfo (NFCT_INFOMASK in linux/skbuff.h).
+const INFO: usize = 7;
+
+/// A packet that the caller may change.
+#[repr(transparent)]
+pub struct Skb(Opaque<raw::sk_buff>);
+
+/// Room for the headers of a packet whose linear part does not hold them.
+pub struct Window(MaybeUninit<[u8; HEADER_WINDOW]>);
+
+impl Window {
+    /// Empty room.
+    #[inline]
+    pub fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the tracker has said of a packet so far.
+pub enum Attached<'a> {
+    /// Nothing.
+    None,
+    /// That it is not to be tracked.
+    Untracked,
+    /// That a rule wants it tracked in a certain way (target CT).
+    Template,
+    /// That it belongs to a connection.
+    Conn(&'a Conn, CtInfo),
+}
+
+impl Skb {
+    /// The packet behind a pointer from the kernel.
+    ///
+    /// # Safety
+    ///
+    /// `skb` must be valid, and ours alone to change, for `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'a>(skb: *mut raw::sk_buff) -> &'a mut Self {
+        // SAFETY: the type is transparent; the rest is the caller's promise.
+        unsafe { &mut *skb.cast() }
+    }
+
+    /// The packet behind a pointer from the kernel, only to be read.
+    ///
+    /// # Safety
+    ///
+    /// `skb` must be valid for `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw_ref<'a>(skb: *const raw::sk_buff) -> &'a Self {
+        // SAFETY: the type is transparent; the rest is the caller's promise.
+        unsafe { &*skb.cast() }
+    }
+
+    #[inline]
+    fn raw(&self) -> *mut raw::sk_buff {
+        self.0.get()
+    }
+
+    /// Where the network header begins, counted from the packet's data; `None` if behind its end.
+    #[inline]
+    fn network_offset(&self) -> Option<u32> {
+        let skb = self.raw();
+        // SAFETY: plain fields of a valid packet.
+        let (head, data, network, len) = unsafe {
+            (
+                (*skb).head as usize,
+                (*skb).data as usize,
+                (*skb)
+                    .__bindgen_anon_4
+                    .__bindgen_anon_1
+                    .as_ref()
+                    .network_header,
+                (*skb).len,
+            )
+        };
+        let offset = head.checked_add(usize::from(network))?.checked_sub(data)?;
+        u32::try_from(offset).ok().filter(|offset| *offset <= len)
+    }
+
+    /// The length from the network header on, in bytes.
+    #[inline]
+    pub fn network_len(&self) -> u32 {
+        // SAFETY: a plain field of a valid packet.
+        let len = unsafe { (*self.raw()).len };
+        self.network_offset()
+            .map_or(0, |offset| len.wrapping_sub(offset))
+    }
+
+    /// The packet from its network header on: as much as one slice can show, and at least
+    /// [`HEADER_WINDOW`] bytes or all there are.
+    #[inline]
+    pub fn headers<'a>(&'a self, window: &'a mut Window) -> &'a [u8] {
+        let skb = self.raw();
+        let Some(offset) = self.network_offset() else {
+            return &[];
+        };
+        // SAFETY: plain fields of a valid packet.
+        let (len, nonlinear, data) = unsafe { ((*skb).len, (*skb).data_len, (*skb).data) };
+        let linear = len.wrapping_sub(nonlinear).saturating_sub(offset) as usize;
+        let wanted = (len.wrapping_sub(offset) as usize).min(HEADER_WINDOW);
+        if linear >= wanted {
+            // SAFETY: the linear part is `len - data_len` bytes at `data`, and `offset` of them
+            // come before the network header.
+            return unsafe { slice::from_raw_parts(data.add(offset as usize), linear) };
+        }
+        let room: *mut u8 = window.0.as_mut_ptr().cast();
+        // SAFETY: `wanted` bytes fit the window; a packet of this length has them.
+        let failed =
+            unsafe { raw::skb_copy_bits(skb, offset as i32, room.cast(), wanted as i32) } != 0;
+        if failed {
+            return &[];
+        }
+        // SAFETY: just filled.
+        unsafe { slice::from_raw_parts(room, wanted) }
+    }
+
+    /// Whether the packet's checksum is right, as far as the kernel cannot tell already.
+    ///
+    /// `hook` is the number of the netfilter hook that the packet is at.
+    pub fn checksum_ok(&self, hook: u32, family: Family, checksum: Checksum) -> bool {
+        let Some(offset) = self
+            .network_offset()
+            .and_then(|network| network.checked_add(u32::from(checksum.offset)))
+        else {
+            return false;
+        };
+        // SAFETY: a valid packet; it notes in the packet that it was checked.
+        let sum = unsafe {
+            raw::nf_checksum(
+                self.raw(),
+                hook,
+                offset,
+                checksum.protocol,
+                family.number() as _,
+            )
+        };
+        sum == 0
+    }
+
+    /// What was said of the packet before.
+    #[inline]
+    pub fn attached(&self) -> Attached<'_> {
+        // SAFETY: a plain field of a valid packet.
+        let word = unsafe { (*self.raw())._nfct } as usize;
+        let info = CtInfo::from_bits((word & INFO) as u8);
+        match (NonNull::new((word & !INFO) as *mut Conn), info) {
+            (None, Some(CtInfo::Untracked)) => Attached::Untracked,
+            (Some(conn), Some(info)) => {
+                // SAFETY: while this module is loaded every pointer there is one of its own, and
+                // the packet holds a count.
+                let conn = unsafe { &*conn.as_ptr() };
+                if conn.status().contains(Status::TEMPLATE) {
+                    Attached::Template
+                } else {
+                    Attached::Conn(conn, info)
+                }
+            }
+            _ => Attached::None,
+        }
+    }
+
+    /// The connection of the packet, with a reference of one's own.
+    #[inline]
+    pub fn conn(&self) -> Option<(Ref<Conn>, CtInfo)> {
+        let Attached::Conn(conn, info) = self.attached() else {
+            return None;
+        };
+        // SAFETY: the packet holds a count, which stays with it: only the copy is given out.
+        let held = ManuallyDrop::new(unsafe { Ref::from_raw(NonNull::from(conn)) });
+        Some((Ref::clone(&held), info))
+    }
+
+    /// Says that the packet belongs to a connection, in place of what was said before.
+    #[inline]
+    pub fn attach(&mut self, conn: Ref<Conn>, ctinfo: CtInfo) {
+        self.replace(Conn::into_word(conn, ctinfo));
+    }
+
+    /// Says that the packet is not tracked.
+    #[inline]
+    pub fn set_untracked(&mut self) {
+        self.replace(usize::from(CtInfo::Untracked.bits()));
+    }
+
+    /// Takes back what was said before.
+    #[inline]
+    pub fn detach(&mut self) {
+        self.replace(0);
+    }
+
+    #[inline]
+    fn replace(&mut self, word: usize) {
+        let skb = self.raw();
+        // SAFETY: the packet is ours; what it held before was counted for it. `slow_gro` tells
+        // the kernel to look at `_nfct` when it merges or recycles packets (skb_set_nfct).
+        unsafe {
+            let before = NonNull::new(((*skb)._nfct as usize & !INFO) as *mut Conn);
+            (*skb)._nfct = word as _;
+            if word != 0 {
+                (*skb)
+                    .__bindgen_anon_4
+                    .__bindgen_anon_1
+                    .as_mut()
+                    .set_slow_gro(1);
+            }
+            if let Some(conn) = before {
+                Conn::put(conn);
+            }
+        }
+    }
+
+    /// The namespace of the device that the packet came by, for the few callers outside a hook.
+    pub(crate) fn device_net(&self) -> Option<NonNull<raw::net>> {
+        // SAFETY: a plain field of a valid packet; the kernel's `dev_net` of a device that the
+        // packet holds.
+        unsafe {
+            let dev = (*self.raw())
+                .__bindgen_anon_1
+                .__bindgen_anon_1
+                .__bindgen_anon_1
+                .dev;
+            if dev.is_null() {
+                return None;
+            }
+            NonNull::new(raw::ipct_dev_net(dev))
+        }
+    }
+}

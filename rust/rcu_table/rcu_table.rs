@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An RCU-protected hash table of connections.
+//!
+//! Each entry stands in two chains, by its original and by its reply tuple. Readers take no lock;
+//! writers lock the two buckets they change. Chains are singly linked. A link to an entry is one
+//! word: the entry's address, with the side that it is linked by in bit 0.
+//!
+//! # Why readers are safe
+//!
+//! - An entry is linked with a release store, after everything in it was written; readers follow
+//!   links with acquire loads. So nobody sees half an entry.
+//! - An entry that is taken out keeps its own `next`, so a reader that stands on it walks on. It
+//!   is never put in again ([`Link`] goes from fresh to linked to removed and no further), so
+//!   its `next` leads to the rest of the same chain, and a walk ends.
+//! - Its memory goes back only after a grace period ([`Node::put`]), so a reader that stands on
+//!   it, under a [`ReadSide`], stands on an entry.
+//! - A reader gets a counted reference only by [`Seen::get`], which fails at a count of zero.
+//!
+//! The crate needs `core` alone, and is generic over the entry, the lock and how memory is given
+//! back, so that its tests run on the host: `cargo test`, and every interleaving of small cases
+//! under loom with `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
+#![cfg_attr(not(any(test, MODULE, loom)), no_std)]
+#![deny(missing_docs, unsafe_op_in_unsafe_fn)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+mod entry;
+mod sync;
+mod table;
+
+pub use entry::{Link, Node, ReadSide, Ref, Seen, Side};
+pub use table::{Clash, Head, Insert, RawLock, Storage, Table, Walk};
