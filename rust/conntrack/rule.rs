@@ -3,8 +3,11 @@
 //! and `NOTRACK`, read from the bytes that user space sends (linux/netfilter/xt_conntrack.h,
 //! xt_state.h, xt_CT.h).
 
-use zerocopy::FromBytes;
-use zerocopy_derive::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{
+    native_endian::{U16, U32},
+    FromBytes, Immutable, KnownLayout, Unaligned,
+};
+use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::{
     ctinfo::CtInfo,
@@ -101,21 +104,21 @@ impl StateMatch {
 }
 
 /// What the three revisions of the match `conntrack` begin with.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Common {
     /// Address and mask: original source and destination, reply source and destination.
-    addresses: [[[u32; 4]; 2]; 4],
-    expires_min: u32,
-    expires_max: u32,
-    l4proto: u16,
+    addresses: [[[U32; 4]; 2]; 4],
+    expires_min: U32,
+    expires_max: U32,
+    l4proto: U16,
     /// In the order of the addresses.
     ports: [[u8; 2]; 4],
-    wanted: u16,
-    inverted: u16,
+    wanted: U16,
+    inverted: U16,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Revision1 {
     common: Common,
@@ -123,32 +126,37 @@ struct Revision1 {
     status: u8,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Revision2 {
     common: Common,
-    states: u16,
-    status: u16,
+    states: U16,
+    status: U16,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Revision3 {
     common: Common,
-    states: u16,
-    status: u16,
+    states: U16,
+    status: U16,
     /// The last of each range of ports, host order, as `common.ports` is here.
-    ports_high: [u16; 4],
+    ports_high: [U16; 4],
 }
 
 /// The match `conntrack`, revisions 1 to 3.
 #[derive(Clone, Copy, Debug)]
 pub struct ConntrackMatch {
-    common: Common,
+    wanted: u16,
+    inverted: u16,
     states: u16,
     status: u16,
+    l4proto: u16,
     /// First and last port, host order.
     ports: [[u16; 2]; 4],
+    /// Seconds.
+    expires: [u32; 2],
+    addresses: [[[u32; 4]; 2]; 4],
 }
 
 /// Bits of `wanted` and `inverted` (XT_CONNTRACK_*).
@@ -161,19 +169,19 @@ mod ask {
     pub(super) const EXPIRES: u16 = 1 << 7;
     pub(super) const PORT: [u16; 4] = [1 << 8, 1 << 9, 1 << 10, 1 << 11];
     pub(super) const DIRECTION: u16 = 1 << 12;
-    /// Written by `-m state`: print it like that again.
-    pub(super) const ALIAS: u16 = 1 << 13;
+    /// All that there are; the last says that it was written as `-m state`.
     pub(super) const ALL: u16 = (1 << 14) - 1;
 }
 
 impl ConntrackMatch {
-    /// The size of what user space sends for a revision, in bytes.
+    /// The size of what user space sends for a revision, in bytes: as the C structure, which is
+    /// padded to the alignment of its words.
     #[must_use]
     pub const fn size(revision: u8) -> usize {
         match revision {
-            1 => size_of::<Revision1>(),
-            2 => size_of::<Revision2>(),
-            _ => size_of::<Revision3>(),
+            1 => size_of::<Revision1>().next_multiple_of(4),
+            2 => size_of::<Revision2>().next_multiple_of(4),
+            _ => size_of::<Revision3>().next_multiple_of(4),
         }
     }
 
@@ -184,61 +192,72 @@ impl ConntrackMatch {
     /// Where the bytes are too few, or ask for what is not known.
     #[inline]
     pub fn parse(revision: u8, bytes: &[u8]) -> Result<Self, Refused> {
-        fn read<T: FromBytes>(bytes: &[u8]) -> Result<T, Refused> {
-            let (rule, _) = T::read_from_prefix(bytes).map_err(|_| Refused::Malformed)?;
+        fn view<T: FromBytes + Immutable + KnownLayout + Unaligned>(
+            bytes: &[u8],
+        ) -> Result<&T, Refused> {
+            let (rule, _) = T::ref_from_prefix(bytes).map_err(|_| Refused::Malformed)?;
             Ok(rule)
         }
-        let single = |common: &Common| {
-            common.ports.map(|port| {
-                let port = u16::from_be_bytes(port);
-                [port, port]
-            })
-        };
         let rule = match revision {
             1 => {
-                let rule: Revision1 = read(bytes)?;
-                Self {
-                    ports: single(&rule.common),
-                    common: rule.common,
-                    states: rule.states.into(),
-                    status: rule.status.into(),
-                }
+                let rule: &Revision1 = view(bytes)?;
+                Self::new(&rule.common, rule.states.into(), rule.status.into(), None)
             }
             2 => {
-                let rule: Revision2 = read(bytes)?;
-                Self {
-                    ports: single(&rule.common),
-                    common: rule.common,
-                    states: rule.states,
-                    status: rule.status,
-                }
+                let rule: &Revision2 = view(bytes)?;
+                Self::new(&rule.common, rule.states.get(), rule.status.get(), None)
             }
             3 => {
-                let rule: Revision3 = read(bytes)?;
-                let [a, b, c, d] = rule.common.ports.map(u16::from_ne_bytes);
-                let [e, f, g, h] = rule.ports_high;
-                Self {
-                    ports: [[a, e], [b, f], [c, g], [d, h]],
-                    common: rule.common,
-                    states: rule.states,
-                    status: rule.status,
-                }
+                let rule: &Revision3 = view(bytes)?;
+                let high = rule.ports_high.map(U16::get);
+                Self::new(
+                    &rule.common,
+                    rule.states.get(),
+                    rule.status.get(),
+                    Some(high),
+                )
             }
             _ => return Err(Refused::NotSupported),
         };
-        if (rule.common.wanted | rule.common.inverted) & !ask::ALL != 0 {
+        if (rule.wanted | rule.inverted) & !ask::ALL != 0 {
             return Err(Refused::NotSupported);
         }
         Ok(rule)
     }
 
+    /// `ports_high` where the ports are ranges, in host order then.
+    fn new(common: &Common, states: u16, status: u16, ports_high: Option<[u16; 4]>) -> Self {
+        let ports = match ports_high {
+            None => common
+                .ports
+                .map(u16::from_be_bytes)
+                .map(|port| [port, port]),
+            Some([e, f, g, h]) => {
+                let [a, b, c, d] = common.ports.map(u16::from_ne_bytes);
+                [[a, e], [b, f], [c, g], [d, h]]
+            }
+        };
+        Self {
+            wanted: common.wanted.get(),
+            inverted: common.inverted.get(),
+            states,
+            status,
+            l4proto: common.l4proto.get(),
+            ports,
+            expires: [common.expires_min.get(), common.expires_max.get()],
+            addresses: common
+                .addresses
+                .map(|rule| rule.map(|address| address.map(U32::get))),
+        }
+    }
+
     fn wants(&self, what: u16) -> bool {
-        self.common.wanted & what != 0
+        self.wanted & what != 0
     }
 
     /// Whether `found` is what the rule asks of `what`.
     fn agrees(&self, what: u16, found: bool) -> bool {
-        !self.wants(what) || found != (self.common.inverted & what != 0)
+        !self.wants(what) || found != (self.inverted & what != 0)
     }
 
     /// Whether a packet is what the rule asks for.
@@ -266,23 +285,22 @@ impl ConntrackMatch {
         }
         match seen {
             Seen::Flow(flow) => self.flow_matches(flow),
-            // Without a connection there is nothing that the rest could be true of.
-            _ => self.common.wanted & !(ask::STATE | ask::ALIAS) == 0,
+            // Without a connection only its state can be asked for; the rest then counts for
+            // nothing, as with stock.
+            _ => self.wants(ask::STATE),
         }
     }
 
     fn flow_matches(&self, flow: &Flow<'_>) -> bool {
         let [original, _] = flow.tuples;
-        let reply_wanted = self.common.inverted & ask::DIRECTION != 0;
+        let reply_wanted = self.inverted & ask::DIRECTION != 0;
         let reply = flow.ctinfo.direction() == Direction::Reply;
         let status = u32::from(self.status) & flow.status.bits() != 0;
-        let expires = self.common.expires_min..=self.common.expires_max;
+        let [soonest, latest] = self.expires;
+        let expires = soonest..=latest;
         (!self.wants(ask::DIRECTION) || reply == reply_wanted)
             && self.addresses_match(flow)
-            && self.agrees(
-                ask::PROTO,
-                self.common.l4proto == u16::from(original.protocol()),
-            )
+            && self.agrees(ask::PROTO, self.l4proto == u16::from(original.protocol()))
             && self.ports_match(flow)
             && self.agrees(ask::STATUS, status)
             && self.agrees(ask::EXPIRES, expires.contains(&flow.remaining))
@@ -301,7 +319,7 @@ impl ConntrackMatch {
             Family::Ipv4 => 1,
             Family::Ipv6 => 4,
         };
-        let mut rules = ask::ADDRESS.iter().zip(&self.common.addresses).zip(found);
+        let mut rules = ask::ADDRESS.iter().zip(&self.addresses).zip(found);
         rules.all(|((what, [address, mask]), found)| {
             let mut parts = address.iter().zip(mask).zip(found).take(words);
             self.agrees(

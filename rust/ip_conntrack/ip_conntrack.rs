@@ -14,6 +14,7 @@ mod expire;
 mod list;
 mod namespace;
 mod related;
+pub mod rules;
 mod shared;
 mod track;
 

@@ -22,6 +22,7 @@ mod sockopt;
 mod table;
 mod time;
 mod work;
+pub mod xtables;
 
 pub use self::{
     cache::Cache,

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What iptables' rules can ask for, for the modules that x_tables loads by name.
+
+use core::ffi::CStr;
+
+use conntrack::rule::{self, ConntrackMatch, Refused, Seen, StateMatch};
+use netfilter::{
+    xtables::{Match, Target},
+    Attached, Skb,
+};
+
+/// The match `conntrack`.
+pub struct Conntrack<const REVISION: u8>;
+
+impl<const REVISION: u8> Match for Conntrack<REVISION> {
+    const NAME: &'static CStr = c"conntrack";
+    const REVISION: u8 = REVISION;
+    const SIZE: usize = ConntrackMatch::size(REVISION);
+
+    fn check(rule: &[u8]) -> Result<(), Refused> {
+        ConntrackMatch::parse(REVISION, rule).map(drop)
+    }
+
+    #[inline]
+    fn matches(rule: &[u8], seen: &Seen<'_>) -> bool {
+        ConntrackMatch::parse(REVISION, rule).is_ok_and(|rule| rule.matches(seen))
+    }
+}
+
+/// The match `state`.
+pub struct State;
+
+impl Match for State {
+    const NAME: &'static CStr = c"state";
+    const REVISION: u8 = 0;
+    const SIZE: usize = StateMatch::SIZE;
+
+    fn check(rule: &[u8]) -> Result<(), Refused> {
+        StateMatch::parse(rule).map(drop)
+    }
+
+    #[inline]
+    fn matches(rule: &[u8], seen: &Seen<'_>) -> bool {
+        StateMatch::parse(rule).is_ok_and(|rule| rule.matches(seen))
+    }
+}
+
+/// Leaves a packet untracked that was not tracked before.
+fn untrack(skb: &mut Skb) {
+    if matches!(skb.attached(), Attached::None) {
+        skb.set_untracked();
+    }
+}
+
+/// The target `CT`; so far it can only keep packets from being tracked.
+pub struct Ct<const REVISION: u8>;
+
+impl<const REVISION: u8> Target for Ct<REVISION> {
+    const NAME: &'static CStr = c"CT";
+    const REVISION: u8 = REVISION;
+    const TABLE: &'static CStr = c"raw";
+    const SIZE: usize = rule::ct_target_size(REVISION)[1];
+    const USER_SIZE: usize = rule::ct_target_size(REVISION)[0];
+
+    fn check(rule: &[u8]) -> Result<(), Refused> {
+        rule::check_ct_target(REVISION, rule)
+    }
+
+    fn apply(skb: &mut Skb) {
+        untrack(skb);
+    }
+}
+
+/// The target `NOTRACK`.
+pub struct NoTrack;
+
+impl Target for NoTrack {
+    const NAME: &'static CStr = c"NOTRACK";
+    const REVISION: u8 = 0;
+    const TABLE: &'static CStr = c"raw";
+    const SIZE: usize = 0;
+    const USER_SIZE: usize = 0;
+
+    fn check(_: &[u8]) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn apply(skb: &mut Skb) {
+        untrack(skb);
+    }
+}
+
+/// A module that x_tables asks for by name, with what it registers.
+///
+/// Not by an alias: of an alias with two owners modprobe loads both, and the other owner is stock.
+#[macro_export]
+macro_rules! xtables_module {
+    ($name:tt, $description:tt, $family:ident, $kind:ident, $of:ident, [$($what:ty),+]) => {
+        use kernel::prelude::*;
+
+        module! {
+            type: Edge,
+            name: $name,
+            authors: ["The ip_conntrack developers"],
+            description: $description,
+            license: "GPL v2",
+        }
+
+        struct Edge {
+            _registered: netfilter::xtables::Registered<
+                netfilter::xtables::$kind,
+                { [$(stringify!($what)),+].len() },
+            >,
+        }
+
+        impl kernel::Module for Edge {
+            fn init(module: &'static ThisModule) -> Result<Self> {
+                let family = conntrack::tuple::Family::$family;
+                Ok(Self {
+                    _registered: netfilter::xtables::Registered::new([
+                        $(netfilter::xtables::$of::<$what>(module, family)),+
+                    ])?,
+                })
+            }
+        }
+    };
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# kernel.sh [--path|--source] [debug] : fetches the kernel's source and builds it, unless it is
+# there. --path and --source print where, and make nothing.
+# shellcheck source=tools/env/common.sh
+. "$(dirname "$0")/common.sh"
+
+want=${1:-}
+case "$want" in --path | --source) shift ;; *) want= ;; esac
+flavour=${1:-plain}
+fragments=("$checkout/qemu/kernel.config")
+case "$flavour" in
+plain) ;;
+debug) fragments+=("$checkout/qemu/debug.config") ;;
+*) die "no kernel of the kind '$flavour': plain or debug" ;;
+esac
+env=$checkout/tools/env
+
+# The newest source in the cache; one is enough, so that a day's update does not rebuild all.
+newest_source() {
+	find "$cache" -maxdepth 1 -name "source-$series-*" ! -name '*.partial' -printf '%f\n' | sort -V | tail -n 1
+}
+
+fetch() {
+	# shellcheck disable=SC2016 # for the shell within the root
+	"$env/enter.sh" sh -ec '
+		cd "/cache/$1"
+		apt-get update
+		apt-get download "linux-source-$2"
+		mkdir package.tmp
+		dpkg-deb --extract linux-source-*.deb package.tmp
+		tar xf "package.tmp/usr/src/linux-source-$2.tar.xz" --strip-components=1
+		rm -r package.tmp linux-source-*.deb' sh "$1" "$series"
+}
+
+if [ -n "${KERNEL_SOURCE:-}" ]; then
+	[ -f "$KERNEL_SOURCE/Kbuild" ] || die "KERNEL_SOURCE=$KERNEL_SOURCE is not a kernel's source"
+	source=$KERNEL_SOURCE
+	version=$(make -s -C "$source" kernelversion 2>/dev/null || hash "$source/Makefile")
+else
+	mkdir -p "$cache"
+	name=$(newest_source)
+	if [ -z "$name" ] && [ -z "$want" ]; then
+		exclusive
+		name=$(newest_source)
+		if [ -z "$name" ]; then
+			need_disk 6 "the kernel's source and build"
+			rm -rf "$cache/source.partial"
+			mkdir -p "$cache/source.partial"
+			step "fetching the newest linux-source-$series (170 MB)" "$cache/source.log" fetch source.partial
+			name=source-$series-$(sed -n 's/^SUBLEVEL = //p' "$cache/source.partial/Makefile")
+			mv "$cache/source.partial" "$cache/$name"
+		fi
+		exec 9>&-
+	fi
+	source=$cache/$name
+	version=$name
+fi
+key=$({ echo "$version" "$("$env/root.sh" --path)" 1; cat "${fragments[@]}"; } | hash -)
+kernel=$cache/kernel-$flavour-$key
+case "$want" in
+--path) echo "$kernel"; exit ;;
+--source) echo "$source"; exit ;;
+esac
+[ -d "$kernel" ] && exit
+
+configure() {
+	# shellcheck disable=SC2016 # for the shell within the root
+	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" bash -ec '
+		make -s -C /src O=/build tinyconfig
+		cd /src
+		fragments=("$@")
+		scripts/kconfig/merge_config.sh -m -O /build /build/.config "${fragments[@]}"
+		make -s O=/build olddefconfig rustavailable
+		missing=$(grep -hE "=[ym]$" "${fragments[@]}" | sort -u | grep -vxFf /build/.config || true)
+		# What a later fragment turns off is not missing.
+		[ -z "$missing" ] || { echo "options that this kernel does not have:" $missing; exit 1; }' \
+		bash "${fragments[@]/#$checkout//checkout}"
+}
+build() {
+	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" \
+		make -C /src O=/build -j"$(nproc)" bzImage modules
+}
+install_modules() {
+	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" \
+		make -C /build INSTALL_MOD_PATH="/cache/$(basename "$kernel").partial/modules" INSTALL_MOD_STRIP=1 modules_install
+}
+
+exclusive
+[ -d "$kernel" ] && exit
+need_disk 4 "a kernel's build"
+rm -rf "$kernel.partial"
+old=$(find "$cache" -maxdepth 1 -name "kernel-$flavour-*" ! -name '*.partial' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+if [ -n "$old" ]; then
+	cp -a --reflink=auto "$old" "$kernel.partial"
+	rm -rf "$kernel.partial/modules"
+else
+	mkdir -p "$kernel.partial/build"
+fi
+step "configuring the $flavour kernel ($version)" "$cache/configure.log" configure
+step "building the $flavour kernel (10 to 15 minutes on two cores)" "$cache/build-$flavour.log" build
+step "installing its modules" "$cache/modules.log" install_modules
+mv "$kernel.partial" "$kernel"
+# Two of a kind are kept.
+find "$cache" -maxdepth 1 -name "kernel-$flavour-*" -printf '%T@ %p\n' | sort -rn | tail -n +3 | cut -d' ' -f2- |
+	while read -r stale; do rm -rf "$stale"; done
