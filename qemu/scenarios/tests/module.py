@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The module as such: loading, unloading, other trackers, many entries."""
+
+import os
+import socket
+import stat
+import struct
+
+import world as w
+
+
+def slab():
+    """Connections that our cache has memory for; nothing where there is no cache."""
+    for line in w.sh("cat /proc/slabinfo").splitlines():
+        if line.split()[0] == "ip_conntrack":
+            return int(line.split()[1])
+    return None
+
+
+@w.ours_only
+@w.loads_itself
+def test_load_traffic_unload(tracker, rounds=int(os.environ.get("ROUNDS", "30"))):
+    """Over and over, with packets still in a queue of a device, in a socket and in NFQUEUE."""
+    with w.World(tracker) as world:
+        w.sh("ip netns exec firewall tc qdisc add dev outer root netem delay 300ms")
+        reader = world.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
+        reader.bind((w.SERVER, 9))
+        for turn in range(rounds):
+            tracker.load()
+            for port in range(1, 6):
+                world.client.send(w.udp(w.CLIENT, w.SERVER, port, 9))
+                world.client.send(w.tcp(w.GHOST_CLIENT, w.GHOST_SERVER, port, 80, "S"))
+            if turn % 3 == 0:
+                w.time.sleep(0.4)
+            w.sh("rmmod ip_conntrack")
+            w.check_equal(slab(), None, f"cache after round {turn}")
+
+
+@w.ours_only
+@w.loads_itself
+def test_unload_with_a_full_nfqueue(tracker):
+    """Packets that wait for a verdict of user space are let go."""
+    with w.World(tracker) as world:
+        world.firewall("iptables-legacy -A FORWARD -j NFQUEUE --queue-num 3")
+        queue = world.socket("firewall", socket.AF_NETLINK, socket.SOCK_RAW, 12)
+        bind_queue(queue, 3)
+        for _ in range(3):
+            tracker.load()
+            for port in range(1, 20):
+                world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, port, 9))
+            w.time.sleep(0.2)
+            waiting = world.firewall("cat /proc/net/netfilter/nfnetlink_queue").split()
+            w.check(int(waiting[2]) > 0, "packets wait in the queue")
+            w.sh("rmmod ip_conntrack")
+            w.check_equal(slab(), None, "cache")
+
+
+def bind_queue(netlink, number):
+    """Binds a netlink socket to a queue (linux/netfilter/nfnetlink_queue.h), which nobody reads."""
+    def config(attribute, value):
+        body = struct.pack("=BB", 0, 0) + struct.pack("!H", number)
+        body += struct.pack("=HH", 4 + len(value), attribute) + value + bytes(-len(value) % 4)
+        message = struct.pack("=IHHII", 16 + len(body), 3 << 8 | 2, 1, 0, 0) + body
+        netlink.send(message)
+
+    config(1, struct.pack("!BBH", 1, 0, 0))
+    config(2, struct.pack("!IB", 65535, 2))
+
+
+@w.ours_only
+@w.loads_itself
+def test_refused_beside_stock(tracker):
+    w.sh("modprobe nf_conntrack")
+    try:
+        w.sh("dmesg -C")
+        w.check("Device or resource busy" in w.sh("modprobe ip_conntrack 2>&1", check=False), "not refused")
+        lines = [line for line in w.sh("dmesg").splitlines() if "ip_conntrack:" in line]
+        w.check(len(lines) == 1 and "another connection tracker" in lines[0], f"log: {lines}")
+    finally:
+        w.sh("modprobe -r nf_conntrack")
+
+
+@w.ours_only
+def test_stock_refused_beside_ours(tracker):
+    """Stock cannot be loaded, and its attempt does no harm."""
+    with w.World(tracker) as world:
+        refused = w.sh("modprobe nf_conntrack 2>&1", check=False)
+        w.check("Device or resource busy" in refused, f"not refused: {refused}")
+        w.check(not w.loaded("nf_conntrack"), "loaded")
+        world.firewall("iptables-legacy -A OUTPUT -m state --state RELATED")
+        world.firewall("iptables-legacy -A FORWARD -p tcp --dport 25 -j REJECT --reject-with tcp-reset")
+        world.firewall("iptables-legacy -A FORWARD -p udp --dport 26 -j REJECT")
+        world.client.send(w.tcp(w.GHOST_CLIENT, w.GHOST_SERVER, 5, 25, "S"))
+        world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 5, 26))
+        world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 5, 27))
+        w.check_equal(len(world.lines("dport=27")), 1, "entries")
+        line = world.firewall("iptables-legacy -L OUTPUT -v -n -x").splitlines()[2]
+        w.check_equal(int(line.split()[0]), 2, "RELATED answers of REJECT")
+
+
+@w.ours_only
+def test_rules_never_load_stock(tracker):
+    for iptables in ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6tables-nft"):
+        w.sh(f"{iptables} -A INPUT -m state --state NEW")
+        w.sh(f"{iptables} -A INPUT -m conntrack --ctstate NEW")
+        w.sh(f"{iptables} -t raw -A OUTPUT -p tcp --dport 1 -j NOTRACK")
+        w.sh(f"{iptables} -t raw -A OUTPUT -p tcp --dport 1 -j CT --notrack")
+    w.check(not w.loaded("nf_conntrack"), "stock is loaded")
+    w.check(w.loaded("ipt_conntrack") and w.loaded("ip6t_CT"), "ours are not")
+    refused = w.sh("rmmod ip_conntrack 2>&1", check=False)
+    w.check("in use" in refused, f"unloaded with rules: {refused}")
+
+
+@w.ours_only
+def test_rules_that_are_refused(tracker):
+    for rule in ("-j CT --zone 5", "-j CT --helper ftp", "-j CT --timeout short"):
+        before = w.sh("iptables-legacy -t raw -S")
+        w.check(not w.sh(f"iptables-legacy -t raw -A OUTPUT {rule} && echo taken", check=False), rule)
+        w.check_equal(w.sh("iptables-legacy -t raw -S"), before, "rules")
+
+
+@w.ours_only
+@w.loads_itself
+def test_bad_parameter(tracker):
+    for value in ("99999999", "-1", "many"):
+        w.check(w.sh(f"modprobe ip_conntrack hashsize={value} 2>&1", check=False), f"hashsize={value} taken")
+        w.check(not w.loaded("ip_conntrack"), "loaded")
+
+
+@w.ours_only
+@w.loads_itself
+def test_hundred_thousand(tracker, many=100_000):
+    """Each of many entries is listed exactly once, and none twice while the table changes."""
+    tracker.load("hashsize=16384")
+    with w.World(tracker) as world:
+        sender = [world.socket("firewall", socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+
+        def send(count, first=1):
+            for number in range(count):
+                port = first + number % 60000
+                sender[number // 60000].sendto(b"", (w.GHOST_SERVER, port))
+
+        send(many)
+        lines = tracker.lines()
+        tuples = {line.split(" [")[0].split("src=", 1)[1] for line in lines if "udp" in line}
+        w.check_equal((len(lines), len(tuples)), (many, many), "lines, different ones")
+        path = "/proc/thread-self/net/ip_conntrack"
+        with w.inside("firewall"):
+            mode = os.stat(path)
+            w.check_equal((stat.S_IMODE(mode.st_mode), mode.st_uid), (0o440, 0), "mode and owner")
+            with open(path) as file:
+                seen = []
+                while part := file.readlines(1 << 16):
+                    seen += part
+                    send(20, 61000 + len(seen) % 4000)
+        names = [line.split(" [")[0].split("src=", 1)[1] for line in seen]
+        w.check_equal(len(names), len(set(names)), "lines while the table changes")
+        w.check(all(line.endswith("use=1\n") and " src=" in line for line in seen), "half a line")
+        w.check(len(seen) >= many, f"{len(seen)} lines")
+
+
+@w.ours_only
+@w.loads_itself
+def test_full_table(tracker):
+    """Beyond the limit new flows are dropped, with a line; known ones go on."""
+    tracker.load("hashsize=1")
+    with w.World(tracker) as world:
+        w.sh("dmesg -C")
+        world.firewall("iptables-legacy -A FORWARD -m state --state ESTABLISHED")
+        for port in range(1, 30):
+            world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, port, 9))
+        w.check_equal(len(world.lines("udp")), 8, "entries")
+        w.check("table full" in w.sh("dmesg"), "no line in the log")
+        world.server.send(w.udp(w.GHOST_SERVER, w.GHOST_CLIENT, 9, 3))
+        w.time.sleep(0.1)
+        line = world.firewall("iptables-legacy -L FORWARD -v -n -x").splitlines()[2]
+        w.check_equal(int(line.split()[0]), 1, "answers to a known flow")
+
+
+@w.ours_only
+def test_expectations_are_listed_empty(tracker):
+    w.check_equal(w.sh("cat /proc/net/ip_conntrack_expect"), "", "expectations")

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The guest's small world: a client, a firewall and a server in network namespaces, packets made
+by hand between them, and what the tracker says of them.
+
+    client 192.168.1.6/29 --- 192.168.1.1 firewall 192.168.1.10 --- 192.168.1.9/29 server
+      and 2001:db8:1::6          ::1                   ::10         2001:db8:2::9
+
+Beside the two hosts there are addresses that no stack owns (client .5, server .11): whatever goes
+there is not answered, so a connection stays in the state that a test has put it in.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import time
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+CLIENT, GHOST_CLIENT = "192.168.1.6", "192.168.1.5"
+SERVER, GHOST_SERVER = "192.168.1.9", "192.168.1.11"
+CLIENT6, GHOST_CLIENT6 = "2001:db8:1::6", "2001:db8:1::5"
+SERVER6, GHOST_SERVER6 = "2001:db8:2::9", "2001:db8:2::11"
+
+# How far a timeout may have run down before it is read; the guest is slow.
+SLACK = 4
+
+
+def sh(command, check=True):
+    """Runs a command; its output."""
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    if check and done.returncode:
+        raise RuntimeError(f"{command}: {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def inside(namespace):
+    """Within a namespace."""
+    with open("/proc/self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+        os.setns(there.fileno(), os.CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            os.setns(home.fileno(), os.CLONE_NEWNET)
+
+
+class Tracker:
+    """A tracker that can be loaded, and its list of connections in the seeds' format."""
+
+    def __init__(self, name):
+        self.name = name
+        self.ours = name == "ours"
+
+    def load(self, options=""):
+        sh(f"modprobe ip_conntrack {options}" if self.ours else f"modprobe nf_conntrack enable_hooks=1 {options}")
+
+    def unload(self):
+        names = sh("lsmod").split("\n")[1:]
+        edges = [line.split()[0] for line in names if re.match(r"(ip6?t_(conntrack|state|CT|NOTRACK)|xt_(conntrack|state|CT)|nft_ct|nf_conntrack_netlink)\b", line)]
+        for edge in edges:
+            sh(f"rmmod {edge}", check=False)
+        sh("rmmod ip_conntrack" if self.ours else "modprobe -r nf_conntrack")
+
+    def lines(self, namespace="firewall"):
+        """The lines of the list, blanks squeezed."""
+        path = "/proc/thread-self/net/" + ("ip_conntrack" if self.ours else "nf_conntrack")
+        with inside(namespace), open(path) as file:
+            text = file.read()
+        lines = [re.sub(r" +", " ", line) for line in text.splitlines()]
+        if not self.ours:
+            # The newer format has the family in front and counts the reader; mark= and zone=
+            # are there whatever their value.
+            lines = [line.removeprefix("ipv4 2 ") for line in lines if line.startswith("ipv4 ")]
+            lines = [re.sub(r"(mark|zone)=0 ", "", line) for line in lines]
+            lines = [re.sub(r"use=(\d+)$", lambda m: f"use={int(m[1]) - 1}", line) for line in lines]
+        return lines
+
+
+class World:
+    """The namespaces, up while this is entered."""
+
+    def __init__(self, tracker):
+        self.tracker = tracker
+        self.sockets = []
+
+    def __enter__(self):
+        for name in ("client", "firewall", "server"):
+            sh(f"ip netns del {name} 2>/dev/null; ip netns add {name}", check=False)
+        batch = """
+            link add inner netns firewall address 02:00:00:00:01:01 type veth peer name eth0 netns client address 02:00:00:00:01:06
+            link add outer netns firewall address 02:00:00:00:02:01 type veth peer name eth0 netns server address 02:00:00:00:02:09
+        """
+        for line in batch.strip().splitlines():
+            sh(f"ip {line.strip()}")
+        for name in ("client", "firewall", "server"):
+            sh(f"ip -n {name} link set lo up; ip netns exec {name} sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0")
+        self._address("client", "eth0", "192.168.1.6/29", "2001:db8:1::6/64")
+        self._address("firewall", "inner", "192.168.1.1/29", "2001:db8:1::1/64")
+        self._address("firewall", "outer", "192.168.1.10/29", "2001:db8:2::10/64")
+        self._address("server", "eth0", "192.168.1.9/29", "2001:db8:2::9/64")
+        sh("ip -n client route add default via 192.168.1.1; ip -n client -6 route add default via 2001:db8:1::1")
+        sh("ip -n server route add default via 192.168.1.10; ip -n server -6 route add default via 2001:db8:2::10")
+        sh("ip netns exec firewall sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0")
+        for address in (CLIENT, GHOST_CLIENT, CLIENT6, GHOST_CLIENT6):
+            sh(f"ip -n firewall neigh replace {address} lladdr 02:00:00:00:01:06 dev inner nud permanent")
+        for address in (SERVER, GHOST_SERVER, SERVER6, GHOST_SERVER6):
+            sh(f"ip -n firewall neigh replace {address} lladdr 02:00:00:00:02:09 dev outer nud permanent")
+        sh("ip -n client neigh replace 192.168.1.1 lladdr 02:00:00:00:01:01 dev eth0 nud permanent")
+        sh("ip -n server neigh replace 192.168.1.10 lladdr 02:00:00:00:02:01 dev eth0 nud permanent")
+        self.client = Port(self, "client", "02:00:00:00:01:01")
+        self.server = Port(self, "server", "02:00:00:00:02:01")
+        return self
+
+    @staticmethod
+    def _address(namespace, device, v4, v6):
+        sh(f"ip -n {namespace} addr add {v4} dev {device}; ip -n {namespace} addr add {v6} dev {device} nodad; ip -n {namespace} link set {device} up")
+
+    def __exit__(self, *_):
+        for one in self.sockets:
+            one.close()
+        for name in ("client", "firewall", "server"):
+            sh(f"ip netns del {name}", check=False)
+
+    def socket(self, namespace, *kind):
+        """A socket of a namespace, closed with the world."""
+        with inside(namespace):
+            one = socket.socket(*kind)
+        one.settimeout(20)
+        self.sockets.append(one)
+        return one
+
+    def lines(self, *words):
+        """The firewall's connections whose line has all the words."""
+        time.sleep(0.05)  # A packet's way through the firewall ends in a softirq.
+        return [line for line in self.tracker.lines() if all(word in line.split() for word in words)]
+
+    def firewall(self, command):
+        """Runs a command in the firewall."""
+        return sh(f"ip netns exec firewall {command}")
+
+
+class Port:
+    """The end of a wire, where packets made by hand are put in."""
+
+    def __init__(self, world, namespace, gateway):
+        self.socket = world.socket(namespace, socket.AF_PACKET, socket.SOCK_RAW)
+        self.socket.bind(("eth0", 0))
+        self.gateway = gateway
+
+    def send(self, packet):
+        self.socket.send(bytes(Ether(dst=self.gateway) / packet))
+
+
+def ip(src, dst, **fields):
+    """A network header of the family of the addresses."""
+    return (IPv6 if ":" in src else IP)(src=src, dst=dst, **fields)
+
+
+def tcp(src, dst, sport, dport, flags, seq=0, ack=0, data=b"", window=8192):
+    packet = ip(src, dst) / TCP(sport=sport, dport=dport, flags=flags, seq=seq, ack=ack, window=window)
+    return packet / Raw(data) if data else packet
+
+
+def udp(src, dst, sport, dport, data=b"x"):
+    return ip(src, dst) / UDP(sport=sport, dport=dport) / Raw(data)
+
+
+def echo(src, dst, ident, kind="echo-request"):
+    return ip(src, dst) / ICMP(type=kind, id=ident, seq=1) / Raw(b"ping")
+
+
+class Mismatch(AssertionError):
+    """Something is not as it should be."""
+
+
+def same_line(expected, line):
+    """Whether a line is the expected one, where {n} stands for a time that has begun at n."""
+    pattern = re.escape(expected)
+    times = [int(time) for time in re.findall(r"\\\{(\d+)\\\}", pattern)]
+    pattern = re.sub(r"\\\{\d+\\\}", r"(\\d+)", pattern)
+    found = re.fullmatch(pattern, line)
+    return bool(found) and all(
+        begun - SLACK <= int(left) <= begun for begun, left in zip(times, found.groups(), strict=True)
+    )
+
+
+def ours_only(function):
+    """A scenario about our module alone."""
+    function.ours_only = True
+    return function
+
+
+def loads_itself(function):
+    """A scenario that begins with no tracker loaded."""
+    function.loads_itself = True
+    return function
+
+
+def loaded(module):
+    """Whether a module is loaded."""
+    return any(line.split()[0] == module for line in sh("lsmod").splitlines()[1:])
+
+
+def wait_until(condition, seconds, what):
+    """Waits for something to become true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < end, f"not within {seconds} s: {what}")
+        time.sleep(0.1)
+
+
+def check(condition, text):
+    """Fails a scenario with a text."""
+    if not condition:
+        raise Mismatch(text)
+
+
+def check_equal(found, expected, what):
+    check(found == expected, f"{what}: {found!r}, expected {expected!r}")

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Packets for the tests, built by a library that is not ours.
+#![allow(dead_code)] // Each test file uses its own part.
+
+use conntrack::{
+    packet::{Class, Packet},
+    proto::{Effect, Outcome, State},
+    status::Status,
+    time::{Instant, Ticks},
+    timeouts::Config,
+    tuple::{Direction, Family, Tuple},
+};
+use etherparse::PacketBuilder;
+
+/// Ticks in a second of the tests' clock.
+pub const HZ: u32 = 250;
+pub const CLIENT: [u8; 4] = [192, 168, 1, 6];
+pub const SERVER: [u8; 4] = [192, 168, 1, 9];
+pub const CLIENT6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6];
+pub const SERVER6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+
+/// The addresses of a packet that goes in `direction`.
+pub fn ends<T>(direction: Direction, client: T, server: T) -> (T, T) {
+    match direction {
+        Direction::Original => (client, server),
+        Direction::Reply => (server, client),
+    }
+}
+
+/// A TCP segment between client port 1031 and server port 23; `flags` as tcpdump has them.
+pub fn tcp(direction: Direction, flags: &str, seq: u32, ack: u32, data: usize) -> Vec<u8> {
+    let (src, dst) = ends(direction, CLIENT, SERVER);
+    let (sport, dport) = ends(direction, 1031, 23);
+    let mut builder = PacketBuilder::ipv4(src, dst, 64).tcp(sport, dport, seq, 8192);
+    for flag in flags.chars() {
+        builder = match flag {
+            'S' => builder.syn(),
+            'A' => builder.ack(ack),
+            'F' => builder.fin(),
+            'R' => builder.rst(),
+            'P' => builder.psh(),
+            'U' => builder.urg(0),
+            other => panic!("no flag {other}"),
+        };
+    }
+    let mut bytes = Vec::new();
+    builder.write(&mut bytes, &vec![0; data]).unwrap();
+    bytes
+}
+
+pub fn udp(direction: Direction, data: usize) -> Vec<u8> {
+    let (src, dst) = ends(direction, CLIENT, SERVER);
+    let (sport, dport) = ends(direction, 137, 1025);
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(src, dst, 64)
+        .udp(sport, dport)
+        .write(&mut bytes, &vec![0; data])
+        .unwrap();
+    bytes
+}
+
+pub fn udp6(direction: Direction, data: usize) -> Vec<u8> {
+    let (src, dst) = ends(direction, CLIENT6, SERVER6);
+    let (sport, dport) = ends(direction, 137, 1025);
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv6(src, dst, 64)
+        .udp(sport, dport)
+        .write(&mut bytes, &vec![0; data])
+        .unwrap();
+    bytes
+}
+
+/// An ICMP message with an identifier.
+pub fn icmp(direction: Direction, kind: u8, code: u8, id: u16, rest: &[u8]) -> Vec<u8> {
+    let (src, dst) = ends(direction, CLIENT, SERVER);
+    let [a, b] = id.to_be_bytes();
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(src, dst, 64)
+        .icmpv4_raw(kind, code, [a, b, 0, 1])
+        .write(&mut bytes, rest)
+        .unwrap();
+    bytes
+}
+
+/// An ICMPv6 message with an identifier.
+pub fn icmp6(direction: Direction, kind: u8, code: u8, id: u16, rest: &[u8]) -> Vec<u8> {
+    let (src, dst) = ends(direction, CLIENT6, SERVER6);
+    let [a, b] = id.to_be_bytes();
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv6(src, dst, 64)
+        .icmpv6_raw(kind, code, [a, b, 0, 1])
+        .write(&mut bytes, rest)
+        .unwrap();
+    bytes
+}
+
+pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, conntrack::reason::Reason> {
+    let family = if bytes.first().is_some_and(|b| b >> 4 == 6) {
+        Family::Ipv6
+    } else {
+        Family::Ipv4
+    };
+    Packet::parse(family, bytes, bytes.len() as u32)
+}
+
+pub fn flow(bytes: &[u8]) -> Tuple {
+    match parse(bytes).unwrap().classify() {
+        Ok(Class::Flow(tuple)) => tuple,
+        other => panic!("no flow: {other:?}"),
+    }
+}
+
+/// An entry, treated as the tracker treats one.
+pub struct Entry {
+    pub state: State,
+    pub status: Status,
+    pub timeout: Ticks,
+    pub config: Config,
+    pub now: Instant,
+}
+
+impl Entry {
+    /// What the first packet makes.
+    pub fn open(bytes: &[u8]) -> Result<Self, conntrack::reason::Reason> {
+        Self::open_with(bytes, Config::defaults(HZ))
+    }
+
+    pub fn open_with(bytes: &[u8], config: Config) -> Result<Self, conntrack::reason::Reason> {
+        let packet = parse(bytes)?;
+        let mut entry = Self {
+            state: State::open(&packet, &flow(bytes), &config)?,
+            status: Status::NONE,
+            timeout: Ticks::default(),
+            config,
+            now: Instant::from_ticks(u32::MAX - 1000),
+        };
+        match entry.packet(Direction::Original, bytes) {
+            Outcome::Accept(_) => {}
+            other => panic!("the first packet: {other:?}"),
+        }
+        entry.status = entry.status | Status::CONFIRMED;
+        Ok(entry)
+    }
+
+    /// What another packet does to it.
+    pub fn packet(&mut self, direction: Direction, bytes: &[u8]) -> Outcome {
+        let packet = parse(bytes).unwrap();
+        let outcome = self
+            .state
+            .update(&packet, direction, self.status, self.now, &self.config);
+        if let Outcome::Accept(Effect { timeout, set }) = outcome {
+            self.status = self.status | set;
+            self.timeout = timeout.unwrap_or(self.timeout);
+            if direction == Direction::Reply {
+                self.status = self.status | Status::SEEN_REPLY;
+            }
+        }
+        outcome
+    }
+
+    pub fn secs(&self) -> u32 {
+        self.timeout.as_secs(HZ)
+    }
+
+    pub fn wait(&mut self, secs: u32) {
+        self.now = self.now.add(Ticks::from_secs(secs, HZ));
+    }
+}

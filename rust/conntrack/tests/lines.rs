@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Lines of the list of connections, against those of the documents that the project is made from
+//! (wrapped lines joined, blanks squeezed).
+
+use std::fmt::Write;
+
+use conntrack::{
+    show::{Buffer, Counters, Entry},
+    status::Status,
+    tuple::{Family, Tuple},
+};
+
+fn address(bytes: [u8; 4]) -> [u32; 4] {
+    [u32::from_ne_bytes(bytes), 0, 0, 0]
+}
+
+fn tuple(protocol: u8, src: [u8; 4], src_id: u16, dst: [u8; 4], dst_id: [u8; 2]) -> Tuple {
+    Tuple::new(
+        Family::Ipv4,
+        protocol,
+        address(src),
+        src_id.to_be_bytes(),
+        address(dst),
+        dst_id,
+    )
+}
+
+fn line(tuple: &Tuple, remaining: u32, state: Option<&'static str>, status: Status) -> String {
+    let mut text = String::new();
+    Entry {
+        remaining,
+        state,
+        original: tuple,
+        reply: &tuple.invert().unwrap(),
+        status,
+        mark: 0,
+        counters: None,
+        references: 1,
+    }
+    .write_line(&mut text)
+    .unwrap();
+    text
+}
+
+#[test]
+fn tcp() {
+    let flow = tuple(
+        6,
+        [192, 168, 1, 6],
+        32775,
+        [192, 168, 1, 9],
+        22u16.to_be_bytes(),
+    );
+    assert_eq!(
+        line(&flow, 117, Some("SYN_SENT"), Status::NONE),
+        "tcp      6 117 SYN_SENT src=192.168.1.6 dst=192.168.1.9 sport=32775 dport=22 [UNREPLIED] \
+         src=192.168.1.9 dst=192.168.1.6 sport=22 dport=32775 use=1\n"
+    );
+    let flow = tuple(
+        6,
+        [192, 168, 1, 5],
+        1031,
+        [192, 168, 1, 35],
+        23u16.to_be_bytes(),
+    );
+    assert_eq!(
+        line(&flow, 57, Some("SYN_RECV"), Status::SEEN_REPLY),
+        "tcp      6 57 SYN_RECV src=192.168.1.5 dst=192.168.1.35 sport=1031 dport=23 \
+         src=192.168.1.35 dst=192.168.1.5 sport=23 dport=1031 use=1\n"
+    );
+    assert_eq!(
+        line(
+            &flow,
+            431_999,
+            Some("ESTABLISHED"),
+            Status::SEEN_REPLY | Status::ASSURED
+        ),
+        "tcp      6 431999 ESTABLISHED src=192.168.1.5 dst=192.168.1.35 sport=1031 dport=23 \
+         src=192.168.1.35 dst=192.168.1.5 sport=23 dport=1031 [ASSURED] use=1\n"
+    );
+}
+
+#[test]
+fn udp_icmp_unknown() {
+    let (a, b) = ([192, 168, 1, 2], [192, 168, 1, 5]);
+    assert_eq!(
+        line(
+            &tuple(17, a, 137, b, 1025u16.to_be_bytes()),
+            25,
+            None,
+            Status::NONE
+        ),
+        "udp      17 25 src=192.168.1.2 dst=192.168.1.5 sport=137 dport=1025 [UNREPLIED] \
+         src=192.168.1.5 dst=192.168.1.2 sport=1025 dport=137 use=1\n"
+    );
+    assert_eq!(
+        line(&tuple(1, a, 33029, b, [8, 0]), 25, None, Status::NONE),
+        "icmp     1 25 src=192.168.1.2 dst=192.168.1.5 type=8 code=0 id=33029 [UNREPLIED] \
+         src=192.168.1.5 dst=192.168.1.2 type=0 code=0 id=33029 use=1\n"
+    );
+    assert_eq!(
+        line(&tuple(99, a, 0, b, [0, 0]), 598, None, Status::NONE),
+        "unknown  99 598 src=192.168.1.2 dst=192.168.1.5 [UNREPLIED] \
+         src=192.168.1.5 dst=192.168.1.2 use=1\n"
+    );
+}
+
+#[test]
+fn mark_and_counters() {
+    let flow = tuple(17, [10, 0, 0, 1], 1, [10, 0, 0, 2], [0, 2]);
+    let mut text = String::new();
+    Entry {
+        remaining: 119,
+        state: None,
+        original: &flow,
+        reply: &flow.invert().unwrap(),
+        status: Status::SEEN_REPLY | Status::ASSURED,
+        mark: 7,
+        counters: Some([
+            Counters {
+                packets: 3,
+                bytes: 99,
+            },
+            Counters {
+                packets: 2,
+                bytes: 88,
+            },
+        ]),
+        references: 2,
+    }
+    .write_line(&mut text)
+    .unwrap();
+    assert_eq!(
+        text,
+        "udp      17 119 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 packets=3 bytes=99 \
+         src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 packets=2 bytes=88 [ASSURED] mark=7 use=2\n"
+    );
+}
+
+#[test]
+fn a_buffer_refuses_what_does_not_fit() {
+    let mut room = [0; 5];
+    let mut buffer = Buffer::new(&mut room);
+    buffer.write_str("abc").unwrap();
+    assert!(buffer.write_str("def").is_err());
+    assert_eq!(buffer.as_bytes(), b"abc");
+    buffer.write_str("de").unwrap();
+    assert_eq!(buffer.as_bytes(), b"abcde");
+}

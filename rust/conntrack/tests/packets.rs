@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Packets right and wrong: what they are taken for.
+
+mod common;
+
+use common::{flow, icmp, icmp6, parse, tcp, udp, udp6, CLIENT, SERVER};
+use conntrack::{
+    packet::{Checksum, Class},
+    proto::State,
+    reason::Reason,
+    status::Status,
+    timeouts::Config,
+    tuple::{ipv4, Direction, Family, Tuple},
+};
+use Direction::{Original as C, Reply as S};
+
+fn class(bytes: &[u8]) -> Result<Class, Reason> {
+    parse(bytes)?.classify()
+}
+
+#[test]
+fn a_tuple_has_the_packets_addresses_and_ports() {
+    let tuple = flow(&udp(C, 5));
+    assert_eq!(ipv4(tuple.src_words()).octets(), CLIENT);
+    assert_eq!(ipv4(tuple.dst_words()).octets(), SERVER);
+    assert_eq!(tuple.src_id(), 137u16.to_be_bytes());
+    assert_eq!(tuple.dst_id(), 1025u16.to_be_bytes());
+    assert_eq!((tuple.family(), tuple.protocol()), (Family::Ipv4, 17));
+}
+
+#[test]
+fn an_answer_has_the_inverse_tuple() {
+    for (there, back) in [
+        (udp(C, 5), udp(S, 5)),
+        (udp6(C, 5), udp6(S, 5)),
+        (tcp(C, "S", 1, 0, 0), tcp(S, "SA", 1, 2, 0)),
+        (icmp(C, 8, 0, 77, b"x"), icmp(S, 0, 0, 77, b"x")),
+        (icmp(C, 13, 0, 77, b"x"), icmp(S, 14, 0, 77, b"x")),
+        (icmp(C, 15, 0, 77, b"x"), icmp(S, 16, 0, 77, b"x")),
+        (icmp(C, 17, 0, 77, b"x"), icmp(S, 18, 0, 77, b"x")),
+        (icmp6(C, 128, 0, 77, b"x"), icmp6(S, 129, 0, 77, b"x")),
+    ] {
+        let inverse = flow(&there).invert().unwrap();
+        assert!(inverse.matches(&flow(&back)));
+    }
+}
+
+#[test]
+fn cut_at_any_length_it_is_invalid() {
+    for whole in [
+        tcp(C, "S", 1, 0, 0),
+        udp(C, 0),
+        udp6(C, 0),
+        icmp(C, 8, 0, 1, b""),
+    ] {
+        for len in 0..whole.len() {
+            assert!(
+                class(&whole[..len]).is_err(),
+                "{len} bytes of {}",
+                whole.len()
+            );
+        }
+        assert!(class(&whole).is_ok());
+    }
+}
+
+#[test]
+fn lengths_that_cannot_be() {
+    let mut short_header = tcp(C, "S", 1, 0, 0);
+    short_header[20 + 12] = 4 << 4;
+    assert_eq!(class(&short_header), Err(Reason::TcpDataOffset));
+    let mut long_header = tcp(C, "S", 1, 0, 0);
+    long_header[20 + 12] = 6 << 4;
+    assert_eq!(class(&long_header), Err(Reason::TcpDataOffset));
+    for length in [0u16, 7, 14] {
+        let mut datagram = udp(C, 5);
+        datagram[24..26].copy_from_slice(&length.to_be_bytes());
+        assert_eq!(class(&datagram), Err(Reason::UdpLength), "{length}");
+    }
+    let mut short_ip = udp(C, 5);
+    short_ip[0] = 0x44;
+    assert_eq!(class(&short_ip), Err(Reason::NetworkHeader));
+    let mut options = udp(C, 0);
+    options[0] = 0x4f;
+    assert_eq!(class(&options), Err(Reason::NetworkHeader));
+}
+
+#[test]
+fn padding_behind_a_datagram_is_no_harm() {
+    let mut padded = udp(C, 5);
+    padded.extend([0; 20]);
+    assert!(class(&padded).is_ok());
+}
+
+#[test]
+fn fragments_are_invalid_but_for_the_first() {
+    let mut later = udp(C, 5);
+    later[6..8].copy_from_slice(&1u16.to_be_bytes());
+    assert_eq!(class(&later), Err(Reason::Fragment));
+    let mut first = udp(C, 5);
+    first[6..8].copy_from_slice(&0x2000u16.to_be_bytes());
+    assert!(class(&first).is_ok());
+}
+
+#[test]
+fn protocols_with_trackers_of_their_own_are_never_generic() {
+    for number in [47, 132] {
+        let mut packet = udp(C, 5);
+        packet[9] = number;
+        assert_eq!(class(&packet), Err(Reason::ProtocolNotSupported));
+    }
+    let mut other = udp(C, 5);
+    other[9] = 99;
+    let tuple = flow(&other);
+    assert_eq!((tuple.src_id(), tuple.dst_id()), ([0; 2], [0; 2]));
+}
+
+#[test]
+fn icmp_of_the_other_family_is_invalid() {
+    let mut packet = udp(C, 5);
+    packet[9] = 58;
+    assert_eq!(class(&packet), Err(Reason::IcmpFamily));
+    let mut packet = udp6(C, 5);
+    packet[6] = 1;
+    assert_eq!(class(&packet), Err(Reason::IcmpFamily));
+}
+
+#[test]
+fn every_icmp_type() {
+    for kind in 0..=u8::MAX {
+        let quoted = udp(C, 5);
+        let packet = icmp(S, kind, 0, 9, &quoted);
+        let found = class(&packet);
+        match kind {
+            3 | 4 | 5 | 11 | 12 => assert!(matches!(found, Ok(Class::Error(_))), "{kind}"),
+            0 | 8 | 13..=18 => assert!(matches!(found, Ok(Class::Flow(_))), "{kind}"),
+            19.. => assert_eq!(found, Err(Reason::IcmpType), "{kind}"),
+            _ => assert_eq!(found, Err(Reason::IcmpNotRequest), "{kind}"),
+        }
+        let Ok(Class::Flow(tuple)) = found else {
+            continue;
+        };
+        let opened = State::open(&parse(&packet).unwrap(), &tuple, &Config::defaults(100));
+        let request = matches!(kind, 8 | 13 | 15 | 17);
+        assert_eq!(opened.is_ok(), request, "{kind}");
+    }
+}
+
+#[test]
+fn every_icmpv6_type() {
+    for kind in 0..=u8::MAX {
+        let quoted = udp6(C, 5);
+        let packet = icmp6(S, kind, 0, 9, &quoted);
+        let found = class(&packet);
+        match kind {
+            0..=127 => assert!(matches!(found, Ok(Class::Error(_))), "{kind}"),
+            130..=136 | 143 | 151 | 152 => assert_eq!(found, Ok(Class::Untracked), "{kind}"),
+            128 | 129 | 139 | 140 => assert!(matches!(found, Ok(Class::Flow(_))), "{kind}"),
+            137 => assert_eq!(found, Err(Reason::Redirect)),
+            _ => assert_eq!(found, Err(Reason::IcmpNotRequest), "{kind}"),
+        }
+        let Ok(Class::Flow(tuple)) = found else {
+            continue;
+        };
+        let opened = State::open(&parse(&packet).unwrap(), &tuple, &Config::defaults(100));
+        assert_eq!(opened.is_ok(), matches!(kind, 128 | 139), "{kind}");
+    }
+}
+
+#[test]
+fn an_error_finds_the_quoted_flow_from_its_other_end() {
+    let sent = udp(C, 5);
+    let answer = flow(&udp(S, 5));
+    let error = icmp(S, 3, 3, 0, &sent[..28]);
+    let Ok(Class::Error(found)) = class(&error) else {
+        panic!()
+    };
+    assert!(found.matches(&answer));
+}
+
+#[test]
+fn a_quote_must_be_whole_up_to_the_ports() {
+    let sent = udp(C, 5);
+    for len in 0..24 {
+        assert!(
+            class(&icmp(S, 3, 3, 0, &sent[..len])).is_err(),
+            "{len} bytes"
+        );
+    }
+    for len in 24..sent.len() {
+        assert!(
+            class(&icmp(S, 3, 3, 0, &sent[..len])).is_ok(),
+            "{len} bytes"
+        );
+    }
+}
+
+#[test]
+fn an_error_must_go_to_the_quoted_sender() {
+    let sent = udp(S, 5);
+    assert_eq!(class(&icmp(S, 3, 3, 0, &sent)), Err(Reason::QuoteAddress));
+}
+
+#[test]
+fn a_quote_may_not_be_a_later_fragment() {
+    let mut sent = udp(C, 5);
+    sent[6..8].copy_from_slice(&1u16.to_be_bytes());
+    assert_eq!(class(&icmp(S, 3, 3, 0, &sent)), Err(Reason::QuoteInvalid));
+}
+
+#[test]
+fn a_quoted_error_is_of_no_flow() {
+    let inner = icmp(C, 3, 3, 0, &udp(S, 5));
+    assert_eq!(class(&icmp(S, 3, 3, 0, &inner)), Err(Reason::QuoteInvalid));
+}
+
+#[test]
+fn extension_headers_are_skipped() {
+    let plain = udp6(C, 5);
+    let with = |kind: u8, header: &[u8]| {
+        let mut packet = plain[..40].to_vec();
+        packet[6] = kind;
+        packet.extend(header);
+        packet.extend(&plain[40..]);
+        packet
+    };
+    let tuple = flow(&plain);
+    for (kind, header) in [
+        (0u8, [17u8, 0, 0, 0, 0, 0, 0, 0].as_slice()),
+        (43, &[17, 0, 0, 0, 0, 0, 0, 0]),
+        (44, &[17, 0, 0, 1, 0, 0, 0, 9]),
+        (51, &[17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (60, &[17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ] {
+        assert!(flow(&with(kind, header)).matches(&tuple), "{kind}");
+    }
+    assert_eq!(
+        class(&with(44, &[17, 0, 0, 8, 0, 0, 0, 9])),
+        Err(Reason::Fragment)
+    );
+    assert_eq!(
+        class(&with(59, &[17, 0, 0, 0, 0, 0, 0, 0])),
+        Err(Reason::NoTransport)
+    );
+    // A chain that leads behind the end.
+    assert_eq!(
+        class(&with(0, &[0, 255, 0, 0, 0, 0, 0, 0])),
+        Err(Reason::NoTransport)
+    );
+}
+
+#[test]
+fn which_checksum_counts() {
+    let offset = 20;
+    let of = |bytes: &[u8]| parse(bytes).unwrap().checksum();
+    assert_eq!(
+        of(&tcp(C, "S", 1, 0, 0)),
+        Some(Checksum {
+            protocol: 6,
+            offset
+        })
+    );
+    assert_eq!(
+        of(&icmp(C, 8, 0, 1, b"")),
+        Some(Checksum {
+            protocol: 1,
+            offset
+        })
+    );
+    let mut datagram = udp(C, 5);
+    assert_eq!(
+        of(&datagram),
+        Some(Checksum {
+            protocol: 17,
+            offset
+        })
+    );
+    datagram[26..28].fill(0);
+    assert_eq!(of(&datagram), None);
+}
+
+#[test]
+fn udp_becomes_a_stream_after_two_seconds_both_ways() {
+    let mut entry = common::Entry::open(&udp(C, 5)).unwrap();
+    assert_eq!(entry.secs(), 30);
+    entry.wait(3);
+    entry.packet(C, &udp(C, 5));
+    assert_eq!(
+        (entry.secs(), entry.status.contains(Status::ASSURED)),
+        (30, false)
+    );
+    entry.packet(S, &udp(S, 5));
+    assert_eq!(
+        (entry.secs(), entry.status.contains(Status::ASSURED)),
+        (30, false)
+    );
+    entry.packet(C, &udp(C, 5));
+    assert_eq!(
+        (entry.secs(), entry.status.contains(Status::ASSURED)),
+        (120, true)
+    );
+}
+
+#[test]
+fn a_question_and_its_answer_are_no_stream() {
+    let mut entry = common::Entry::open(&udp(C, 5)).unwrap();
+    for _ in 0..5 {
+        entry.packet(S, &udp(S, 5));
+        entry.packet(C, &udp(C, 5));
+    }
+    assert_eq!(
+        (entry.secs(), entry.status.contains(Status::ASSURED)),
+        (30, false)
+    );
+}
+
+#[test]
+fn times_of_the_others() {
+    let mut other = udp(C, 5);
+    other[9] = 99;
+    for (packet, secs) in [
+        (other, 600),
+        (icmp(C, 8, 0, 1, b""), 30),
+        (icmp6(C, 128, 0, 1, b""), 30),
+    ] {
+        assert_eq!(common::Entry::open(&packet).unwrap().secs(), secs);
+    }
+}
+
+/// A tuple is found whatever its direction says.
+#[test]
+fn matching_ignores_the_direction() {
+    let tuple: Tuple = flow(&udp(C, 5));
+    assert!(tuple.matches(&tuple.with_direction(S)));
+    assert_ne!(tuple, tuple.with_direction(S));
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Rules of iptables: the bytes that it sends, and what they ask for.
+
+mod common;
+
+use common::{flow, udp};
+use conntrack::{
+    ctinfo::CtInfo,
+    rule::{check_ct_target, ct_target_size, ConntrackMatch, Flow, Refused, Seen, StateMatch},
+    status::Status,
+    tuple::Direction,
+};
+
+#[test]
+fn sizes_are_those_of_the_c_structures() {
+    assert_eq!([1, 2, 3].map(ConntrackMatch::size), [152, 156, 164]);
+    assert_eq!(StateMatch::SIZE, 4);
+    assert_eq!(
+        [0, 1, 2].map(ct_target_size),
+        [[32, 40], [64, 72], [64, 72]]
+    );
+}
+
+#[test]
+fn states() {
+    let original = flow(&udp(Direction::Original, 1));
+    let reply = original.invert().unwrap();
+    let seen = |ctinfo| {
+        Seen::Flow(Flow {
+            ctinfo,
+            tuples: [&original, &reply],
+            status: Status::NONE,
+            remaining: 5,
+        })
+    };
+    // The bit of each state in the matches state and conntrack.
+    for (packet, state_bit, conntrack_bit) in [
+        (Seen::Invalid, 1u32, 1u16),
+        (seen(CtInfo::Established), 2, 2),
+        (seen(CtInfo::EstablishedReply), 2, 2),
+        (seen(CtInfo::Related), 4, 4),
+        (seen(CtInfo::RelatedReply), 4, 4),
+        (seen(CtInfo::New), 8, 8),
+        (Seen::Untracked, 64, 256),
+    ] {
+        for bit in 0..9 {
+            let rule = StateMatch::parse(&(1u32 << bit).to_ne_bytes()).unwrap();
+            assert_eq!(
+                rule.matches(&packet),
+                1 << bit == state_bit,
+                "{packet:?} {bit}"
+            );
+            for (revision, at) in [(2, 150), (3, 150)] {
+                let mut bytes = vec![0; ConntrackMatch::size(revision)];
+                bytes[146..148].copy_from_slice(&1u16.to_ne_bytes());
+                bytes[at..at + 2].copy_from_slice(&(1u16 << bit).to_ne_bytes());
+                let rule = ConntrackMatch::parse(revision, &bytes).unwrap();
+                assert_eq!(
+                    rule.matches(&packet),
+                    1 << bit == conntrack_bit,
+                    "{packet:?} {bit}"
+                );
+                // Inverted.
+                bytes[148..150].copy_from_slice(&1u16.to_ne_bytes());
+                let rule = ConntrackMatch::parse(revision, &bytes).unwrap();
+                assert_eq!(
+                    rule.matches(&packet),
+                    1 << bit != conntrack_bit,
+                    "not {packet:?} {bit}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn too_few_bytes_are_refused() {
+    for revision in 1..=3 {
+        let bytes = [0; 149];
+        assert_eq!(
+            ConntrackMatch::parse(revision, &bytes).err(),
+            Some(Refused::Malformed)
+        );
+    }
+    assert_eq!(StateMatch::parse(&[0; 3]).err(), Some(Refused::Malformed));
+    assert_eq!(check_ct_target(1, &[0; 63]), Err(Refused::Malformed));
+}
+
+#[test]
+fn unknown_questions_are_refused() {
+    let mut bytes = [0; 164];
+    bytes[147] = 0x40;
+    assert_eq!(
+        ConntrackMatch::parse(3, &bytes).err(),
+        Some(Refused::NotSupported)
+    );
+    assert_eq!(
+        ConntrackMatch::parse(4, &bytes).err(),
+        Some(Refused::NotSupported)
+    );
+}
+
+#[test]
+fn the_target_only_untracks() {
+    for revision in 0..=2 {
+        let mut bytes = vec![0; ct_target_size(revision)[1]];
+        assert_eq!(
+            check_ct_target(revision, &bytes),
+            Err(Refused::NotSupported)
+        );
+        bytes[0] = 1;
+        assert_eq!(check_ct_target(revision, &bytes), Ok(()));
+        bytes[0] = 3;
+        assert_eq!(check_ct_target(revision, &bytes), Ok(()));
+        for at in [2, 4, 8, 12] {
+            bytes[at] = 1;
+            assert_eq!(
+                check_ct_target(revision, &bytes),
+                Err(Refused::NotSupported),
+                "{at}"
+            );
+            bytes[at] = 0;
+        }
+    }
+    let mut timeout = vec![0; 72];
+    timeout[0] = 1;
+    timeout[28] = b'x';
+    assert_eq!(check_ct_target(1, &timeout), Err(Refused::NotSupported));
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# build.sh [plain|debug] : everything up to built modules; prints nothing of them but progress.
+# Leaves them in $(build.sh --path FLAVOUR)/modules.
+# shellcheck source=tools/env/common.sh
+. "$(dirname "$0")/env/common.sh"
+
+path_only=
+[ "${1:-}" != --path ] || { path_only=1; shift; }
+flavour=${1:-plain}
+env=$checkout/tools/env
+kernel=$("$env/kernel.sh" --path "$flavour")
+# Checkouts do not share a build.
+work=$cache/work-$flavour-$(printf '%s\n' "$checkout" "$kernel" | hash -)
+if [ -n "$path_only" ]; then
+	echo "$work"
+	exit
+fi
+
+"$env/root.sh"
+"$env/kernel.sh" "$flavour"
+inside=/cache/$(basename "$work")
+mkdir -p "$work/build"
+build() {
+	KERNEL_SRC=$("$env/kernel.sh" --source "$flavour") KERNEL_BUILD=$kernel/build \
+		"$env/enter.sh" bash -ec '
+		make -C /build M=/checkout MO="$1/build" KUNIT_SUITES=y -j"$(nproc)" modules
+		rm -rf "$1/modules" "$1/kunit"
+		mkdir -p "$1/modules" "$1/kunit"
+		for module in "$1"/build/*.ko; do
+			case "$module" in
+			*/kunit_*) to=kunit ;;
+			*) to=modules ;;
+			esac
+			strip --strip-debug -o "$1/$to/${module##*/}" "$module"
+		done' build "$inside"
+}
+step "building the modules" "$work/build.log" build

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# guest.sh FLAVOUR [OPTIONS of qemu/vm] -- COMMAND... : runs a command in the virtual machine.
+# shellcheck source=tools/env/common.sh
+. "$(dirname "$0")/env/common.sh"
+
+flavour=$1
+shift
+kernel=$("$checkout/tools/env/kernel.sh" --path "$flavour")
+work=$("$checkout/tools/build.sh" --path "$flavour")
+exec "$checkout/tools/env/enter.sh" /checkout/qemu/vm \
+	--kernel "/cache/$(basename "$kernel")" --modules "/cache/$(basename "$work")/modules" "$@"

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# host_tests.sh RESULTS : the crates' tests on the host, within the environment's root.
+set -euo pipefail
+results=$1
+tools=/checkout/tools
+nextest=0.9.98
+
+if ! [ -x "/cache/nextest-$nextest/bin/cargo-nextest" ]; then
+	echo "   building cargo-nextest $nextest, once (about 6 minutes on two cores)"
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR=/cache/nextest-target \
+		cargo install --quiet --locked --no-default-features --features default-no-update \
+		--root "/cache/nextest-$nextest" "cargo-nextest@$nextest" >"/cache/nextest.log" 2>&1 || {
+		tail -n 20 /cache/nextest.log
+		echo "cargo-nextest was not built; all of it is in nextest.log in the cache"
+		exit 1
+	}
+	rm -rf /cache/nextest-target
+fi
+export PATH=/cache/nextest-$nextest/bin:$PATH
+
+python3 "$tools/tcp_table.py" /src >"$results/tcp_table"
+export TCP_TABLE=$results/tcp_table
+export CARGO_TARGET_DIR=/cache/target
+code=0
+run() {
+	local name=$1
+	shift
+	cargo nextest run --locked --manifest-path /checkout/rust/Cargo.toml --no-fail-fast \
+		--config-file "$tools/nextest.toml" "$@" || code=$?
+	if [ -f "$CARGO_TARGET_DIR/nextest/default/junit.xml" ]; then
+		mv "$CARGO_TARGET_DIR/nextest/default/junit.xml" "$results/host-$name.xml"
+	fi
+}
+run units
+# Every interleaving of small cases; loom replaces the atomics.
+export CARGO_TARGET_DIR=/cache/target-loom RUSTFLAGS="--cfg loom"
+run loom --release -p rcu_table --test loom
+exit "$code"
