@@ -8,5 +8,7 @@ flavour=$1
 shift
 kernel=$("$checkout/tools/env/kernel.sh" --path "$flavour")
 work=$("$checkout/tools/build.sh" --path "$flavour")
+KERNEL_SRC=$("$checkout/tools/env/kernel.sh" --source "$flavour")
+export KERNEL_SRC
 exec "$checkout/tools/env/enter.sh" /checkout/qemu/vm \
 	--kernel "/cache/$(basename "$kernel")" --modules "/cache/$(basename "$work")/modules" "$@"

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+//! KUnit: the engine as the kernel's build compiles it, with the kernel's overflow checks.
+#![deny(unsafe_code)]
+
+use kernel::prelude::*;
+
+module! {
+    type: Suite,
+    name: "kunit_engine",
+    authors: ["The ip_conntrack developers"],
+    description: "KUnit suites of the ip_conntrack engine",
+    license: "GPL v2",
+}
+
+struct Suite;
+
+impl kernel::Module for Suite {
+    fn init(_: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+#[kunit_tests(ip_conntrack_engine)]
+mod tests {
+    use conntrack::{
+        packet::{Class, Packet},
+        proto::{Effect, Outcome, State},
+        reason::Reason,
+        rule::{ConntrackMatch, StateMatch},
+        show::{Buffer, Entry},
+        status::Status,
+        time::{Instant, Ticks},
+        timeouts::Config,
+        tuple::{Direction, Family},
+    };
+
+    /// A SYN from 192.168.1.6 port 32775 to 192.168.1.9 port 22.
+    const SYN: [u8; 40] = [
+        0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 192, 168, 1, 6, 192, 168, 1, 9, //
+        0x80, 0x07, 0, 22, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0x20, 0, 0, 0, 0, 0,
+    ];
+
+    #[test]
+    fn a_syn_opens_a_connection() {
+        let config = Config::defaults(100);
+        let packet = Packet::parse(Family::Ipv4, &SYN, 40);
+        assert!(packet.is_ok());
+        let Ok(packet) = packet else { return };
+        let Ok(Class::Flow(tuple)) = packet.classify() else {
+            assert!(false);
+            return;
+        };
+        let Ok(mut state) = State::open(&packet, &tuple, &config) else {
+            assert!(false);
+            return;
+        };
+        let now = Instant::from_ticks(u32::MAX);
+        let outcome = state.update(&packet, Direction::Original, Status::NONE, now, &config);
+        let timeout = Some(Ticks::from_secs(120, 100));
+        assert!(outcome == Outcome::Accept(Effect { timeout, set: Status::NONE }));
+        assert!(state.name() == Some("SYN_SENT"));
+    }
+
+    #[test]
+    fn a_syn_cut_short_is_invalid() {
+        for len in 0..SYN.len() {
+            let cut = SYN.get(..len).unwrap_or_default();
+            assert!(Packet::parse(Family::Ipv4, cut, cut.len() as u32).is_err());
+        }
+    }
+
+    #[test]
+    fn every_byte_may_be_anything() {
+        let config = Config::defaults(100);
+        for at in 0..SYN.len() {
+            for value in 0..=u8::MAX {
+                let mut bytes = SYN;
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = value;
+                }
+                let Ok(packet) = Packet::parse(Family::Ipv4, &bytes, 40) else { continue };
+                let Ok(Class::Flow(tuple)) = packet.classify() else { continue };
+                let _ = State::open(&packet, &tuple, &config);
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_as_it_always_was() {
+        let Ok(packet) = Packet::parse(Family::Ipv4, &SYN, 40) else { return };
+        let Ok(Class::Flow(original)) = packet.classify() else { return };
+        let Some(reply) = original.invert() else { return };
+        let mut room = [0; 256];
+        let mut out = Buffer::new(&mut room);
+        let entry = Entry {
+            remaining: 117,
+            state: Some("SYN_SENT"),
+            original: &original,
+            reply: &reply,
+            status: Status::NONE,
+            mark: 0,
+            counters: None,
+            references: 1,
+        };
+        assert!(entry.write_line(&mut out).is_ok());
+        let expected = b"tcp      6 117 SYN_SENT src=192.168.1.6 dst=192.168.1.9 sport=32775 dport=22 \
+            [UNREPLIED] src=192.168.1.9 dst=192.168.1.6 sport=22 dport=32775 use=1\n";
+        assert!(out.as_bytes() == expected);
+    }
+
+    #[test]
+    fn rules_have_the_sizes_of_the_c_structures() {
+        assert_eq!(ConntrackMatch::size(1), 152);
+        assert_eq!(ConntrackMatch::size(2), 156);
+        assert_eq!(ConntrackMatch::size(3), 164);
+        assert_eq!(StateMatch::SIZE, 4);
+    }
+
+    #[test]
+    fn reasons_have_names() {
+        for reason in Reason::ALL {
+            assert!(!reason.name().is_empty());
+        }
+    }
+
+    #[test]
+    fn hash_key_is_used() {
+        let one = netfilter::HashKey::random();
+        let other = netfilter::HashKey::random();
+        assert_eq!(one.two(1, 2), one.two(1, 2));
+        assert!(one.two(1, 2) != one.two(2, 1));
+        assert!(one.two(1, 2) != other.two(1, 2));
+        assert!(one.five([1, 2, 3, 4, 5]) != one.five([1, 2, 3, 4, 6]));
+    }
+}
