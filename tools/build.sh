@@ -24,7 +24,7 @@ mkdir -p "$work/build"
 build() {
 	KERNEL_SRC=$("$env/kernel.sh" --source "$flavour") KERNEL_BUILD=$kernel/build \
 		"$env/enter.sh" bash -ec '
-		make -C /build M=/checkout MO="$1/build" KUNIT_SUITES=y -j"$(nproc)" modules
+		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y -j"$(nproc)" modules
 		rm -rf "$1/modules" "$1/kunit"
 		mkdir -p "$1/modules" "$1/kunit"
 		for module in "$1"/build/*.ko; do
@@ -33,6 +33,6 @@ build() {
 			*) to=modules ;;
 			esac
 			strip --strip-debug -o "$1/$to/${module##*/}" "$module"
-		done' build "$inside"
+		done' build "$inside" "$(kbuild_options "$flavour")"
 }
 step "building the modules" "$work/build.log" build

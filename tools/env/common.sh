@@ -18,6 +18,11 @@ die() {
 	exit 1
 }
 
+# kbuild_options FLAVOUR : what the kernel's build is told; Rust with KASAN needs clang
+kbuild_options() {
+	[ "$1" != debug ] || echo LLVM=1
+}
+
 # hash FILE... : a short name for what is in them
 hash() {
 	cat "$@" | sha256sum | cut -c1-12

@@ -15,6 +15,7 @@ debug) fragments+=("$checkout/qemu/debug.config") ;;
 *) die "no kernel of the kind '$flavour': plain or debug" ;;
 esac
 env=$checkout/tools/env
+options=$(kbuild_options "$flavour")
 
 # The newest source in the cache; one is enough, so that a day's update does not rebuild all.
 newest_source() {
@@ -67,23 +68,27 @@ esac
 configure() {
 	# shellcheck disable=SC2016 # for the shell within the root
 	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" bash -ec '
-		make -s -C /src O=/build tinyconfig
+		options=$1
+		shift
+		make -s -C /src O=/build $options tinyconfig
 		cd /src
 		fragments=("$@")
 		scripts/kconfig/merge_config.sh -m -O /build /build/.config "${fragments[@]}"
-		make -s O=/build olddefconfig rustavailable
+		make -s O=/build $options olddefconfig rustavailable
 		missing=$(grep -hE "=[ym]$" "${fragments[@]}" | sort -u | grep -vxFf /build/.config || true)
 		# What a later fragment turns off is not missing.
 		[ -z "$missing" ] || { echo "options that this kernel does not have:" $missing; exit 1; }' \
-		bash "${fragments[@]/#$checkout//checkout}"
+		bash "$options" "${fragments[@]/#$checkout//checkout}"
 }
 build() {
+	# shellcheck disable=SC2086 # no word, or one
 	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" \
-		make -C /src O=/build -j"$(nproc)" bzImage modules
+		make -C /src O=/build $options -j"$(nproc)" bzImage modules
 }
 install_modules() {
+	# shellcheck disable=SC2086 # no word, or one
 	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" \
-		make -C /build INSTALL_MOD_PATH="/cache/$(basename "$kernel").partial/modules" INSTALL_MOD_STRIP=1 modules_install
+		make -C /build $options INSTALL_MOD_PATH="/cache/$(basename "$kernel").partial/modules" INSTALL_MOD_STRIP=1 modules_install
 }
 
 exclusive

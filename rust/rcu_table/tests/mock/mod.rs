@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A table of mock entries, with a mock of RCU that notices whoever touches an entry too late.
+#![allow(dead_code)] // Each test file uses its own part.
+
+#[cfg(loom)]
+pub use loom::{
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard,
+    },
+    thread,
+};
+use std::{cell::UnsafeCell, ptr::NonNull};
+#[cfg(not(loom))]
+pub use std::{
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard,
+    },
+    thread,
+};
+
+use rcu_table::{Head, Link, Node, RawLock, ReadSide, Ref, Seen, Side, Storage, Table};
+
+/// The mock of RCU: an entry that nobody counts any more is freed when no reader is inside.
+pub struct World {
+    state: Mutex<State>,
+    pub born: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    readers: usize,
+    /// Destroyed, waiting for the readers to leave.
+    waiting: Vec<NonNull<Entry>>,
+    /// Freed; the memory is kept to notice late visitors.
+    freed: Vec<NonNull<Entry>>,
+}
+
+// SAFETY: the pointers are only followed under the lock, or by `Drop` when all threads are done.
+unsafe impl Send for State {}
+
+impl World {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State::default()),
+            born: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn read(world: &Arc<Self>) -> Guard {
+        world.state.lock().unwrap().readers += 1;
+        Guard(world.clone())
+    }
+
+    /// How many entries there are that were not destroyed.
+    pub fn alive(&self) -> usize {
+        let state = self.state.lock().unwrap();
+        self.born.load(Ordering::SeqCst) - state.waiting.len() - state.freed.len()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap();
+        for entry in state.waiting.drain(..).chain(state.freed.drain(..)) {
+            // SAFETY: allocated by `Entry::new`, destroyed, and all threads are done.
+            drop(unsafe { Box::from_raw(entry.as_ptr()) });
+        }
+    }
+}
+
+/// An open read side.
+pub struct Guard(Arc<World>);
+
+// SAFETY: `Node::put` below frees an entry only when no guard is alive.
+unsafe impl ReadSide for Guard {}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock().unwrap();
+        state.readers -= 1;
+        if state.readers == 0 {
+            let waiting = std::mem::take(&mut state.waiting);
+            for entry in &waiting {
+                // SAFETY: the memory is kept until the world ends.
+                unsafe { entry.as_ref() }
+                    .freed
+                    .store(true, Ordering::SeqCst);
+            }
+            state.freed.extend(waiting);
+        }
+    }
+}
+
+/// An entry with two keys.
+#[repr(align(8))]
+pub struct Entry {
+    links: [Link; 2],
+    count: AtomicUsize,
+    keys: [u32; 2],
+    pub confirmed: AtomicBool,
+    freed: AtomicBool,
+    /// Written before the entry is put in; whoever finds it must see that.
+    written: AtomicUsize,
+    home: *const World,
+}
+
+// SAFETY: `home` outlives all entries (the tests keep it).
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    pub fn new(world: &Arc<World>, keys: [u32; 2]) -> Ref<Self> {
+        world.born.fetch_add(1, Ordering::SeqCst);
+        let entry = Box::new(Self {
+            links: [Link::new(), Link::new()],
+            count: AtomicUsize::new(1),
+            keys,
+            confirmed: AtomicBool::new(false),
+            freed: AtomicBool::new(false),
+            written: AtomicUsize::new(0),
+            home: &**world,
+        });
+        entry.written.store(1, Ordering::Relaxed);
+        // SAFETY: the count of one goes to the reference.
+        unsafe { Ref::from_raw(NonNull::from(Box::leak(entry))) }
+    }
+
+    /// The key by a side; panics where the entry has been given back.
+    pub fn key(&self, side: Side) -> u32 {
+        assert!(
+            !self.freed.load(Ordering::SeqCst),
+            "touched after it was given back"
+        );
+        assert_eq!(self.written.load(Ordering::Relaxed), 1, "seen half made");
+        self.keys[side as usize]
+    }
+}
+
+// SAFETY: the links are fields; the count is exact; memory is kept until the world ends, and
+// `freed` is set only when no reader is inside.
+unsafe impl Node for Entry {
+    fn links(&self) -> [&Link; 2] {
+        [&self.links[0], &self.links[1]]
+    }
+
+    fn try_get(&self) -> bool {
+        self.count
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
+                (n > 0).then_some(n + 1)
+            })
+            .is_ok()
+    }
+
+    unsafe fn put(this: NonNull<Self>) {
+        // SAFETY: the caller owns a count.
+        let entry = unsafe { this.as_ref() };
+        assert!(
+            !entry.freed.load(Ordering::SeqCst),
+            "put after it was given back"
+        );
+        if entry.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // SAFETY: the world outlives its entries.
+            let mut state = unsafe { &*entry.home }.state.lock().unwrap();
+            if state.readers == 0 {
+                entry.freed.store(true, Ordering::SeqCst);
+                state.freed.push(this);
+            } else {
+                state.waiting.push(this);
+            }
+        }
+    }
+
+    fn conflicts(&self, side: Side, other: &Self, other_side: Side) -> bool {
+        self.key(side) == other.key(other_side)
+    }
+
+    fn published(&self) {
+        assert!(
+            !self.confirmed.swap(true, Ordering::SeqCst),
+            "published twice"
+        );
+    }
+}
+
+/// A lock that is held without a guard.
+pub struct Lock {
+    lock: Mutex<()>,
+    held: UnsafeCell<Option<MutexGuard<'static, ()>>>,
+}
+
+// SAFETY: `held` is only touched by the holder.
+unsafe impl Sync for Lock {}
+// SAFETY: the guard is taken and given back by the same thread.
+unsafe impl Send for Lock {}
+
+impl Lock {
+    fn new() -> Self {
+        Self {
+            lock: Mutex::new(()),
+            held: UnsafeCell::new(None),
+        }
+    }
+}
+
+// SAFETY: a mutex underneath.
+unsafe impl RawLock for Lock {
+    fn lock(&self) {
+        let guard = self.lock.lock().unwrap();
+        // SAFETY: the lock is held, so `held` is ours; the guard is dropped by `unlock` while
+        // the lock lives.
+        unsafe {
+            *self.held.get() = Some(std::mem::transmute::<
+                MutexGuard<'_, ()>,
+                MutexGuard<'static, ()>,
+            >(guard))
+        };
+    }
+
+    fn lock_second(&self) {
+        self.lock();
+    }
+
+    unsafe fn unlock(&self) {
+        // SAFETY: the caller holds the lock.
+        drop(unsafe { (*self.held.get()).take() });
+    }
+
+    unsafe fn unlock_second(&self) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.unlock() };
+    }
+}
+
+pub struct Store {
+    heads: Vec<Head>,
+    locks: Vec<Lock>,
+}
+
+// SAFETY: the vectors do not change.
+unsafe impl Storage for Store {
+    type Lock = Lock;
+
+    fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+
+    fn locks(&self) -> &[Lock] {
+        &self.locks
+    }
+}
+
+pub type Mock = Table<Entry, Store>;
+
+pub fn table(buckets: usize, locks: usize) -> Mock {
+    Table::new(Store {
+        heads: (0..buckets).map(|_| Head::new()).collect(),
+        locks: (0..locks).map(|_| Lock::new()).collect(),
+    })
+}
+
+/// A hash that puts keys with the same low bit into the same half of the table.
+pub fn hash(key: u32) -> u32 {
+    (key & 1) << 31 | key
+}
+
+pub fn hashes(keys: [u32; 2]) -> [u32; 2] {
+    keys.map(hash)
+}
+
+pub fn find<'g>(table: &Mock, key: u32, guard: &'g Guard) -> Option<(Seen<'g, Entry>, Side)> {
+    table.find(hash(key), guard, |entry, side| entry.key(side) == key)
+}
