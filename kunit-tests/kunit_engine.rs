@@ -57,7 +57,13 @@ mod tests {
         let now = Instant::from_ticks(u32::MAX);
         let outcome = state.update(&packet, Direction::Original, Status::NONE, now, &config);
         let timeout = Some(Ticks::from_secs(120, 100));
-        assert!(outcome == Outcome::Accept(Effect { timeout, set: Status::NONE }));
+        assert!(
+            outcome
+                == Outcome::Accept(Effect {
+                    timeout,
+                    set: Status::NONE
+                })
+        );
         assert!(state.name() == Some("SYN_SENT"));
     }
 
@@ -78,8 +84,12 @@ mod tests {
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte = value;
                 }
-                let Ok(packet) = Packet::parse(Family::Ipv4, &bytes, 40) else { continue };
-                let Ok(Class::Flow(tuple)) = packet.classify() else { continue };
+                let Ok(packet) = Packet::parse(Family::Ipv4, &bytes, 40) else {
+                    continue;
+                };
+                let Ok(Class::Flow(tuple)) = packet.classify() else {
+                    continue;
+                };
                 let _ = State::open(&packet, &tuple, &config);
             }
         }
@@ -87,9 +97,15 @@ mod tests {
 
     #[test]
     fn a_line_is_as_it_always_was() {
-        let Ok(packet) = Packet::parse(Family::Ipv4, &SYN, 40) else { return };
-        let Ok(Class::Flow(original)) = packet.classify() else { return };
-        let Some(reply) = original.invert() else { return };
+        let Ok(packet) = Packet::parse(Family::Ipv4, &SYN, 40) else {
+            return;
+        };
+        let Ok(Class::Flow(original)) = packet.classify() else {
+            return;
+        };
+        let Some(reply) = original.invert() else {
+            return;
+        };
         let mut room = [0; 256];
         let mut out = Buffer::new(&mut room);
         let entry = Entry {
@@ -103,7 +119,8 @@ mod tests {
             references: 1,
         };
         assert!(entry.write_line(&mut out).is_ok());
-        let expected = b"tcp      6 117 SYN_SENT src=192.168.1.6 dst=192.168.1.9 sport=32775 dport=22 \
+        let expected =
+            b"tcp      6 117 SYN_SENT src=192.168.1.6 dst=192.168.1.9 sport=32775 dport=22 \
             [UNREPLIED] src=192.168.1.9 dst=192.168.1.6 sport=22 dport=32775 use=1\n";
         assert!(out.as_bytes() == expected);
     }

@@ -20,7 +20,7 @@ import time
 # It would like to know the way to hosts that are in other namespaces.
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
-# ruff: noqa: E402
+
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether

@@ -25,7 +25,7 @@ impl Cache {
         // CAST: a connection is a few hundred bytes, its alignment eight.
         let (size, align) = (size_of::<Conn>() as u32, align_of::<Conn>() as u32);
         // SAFETY: the name is static; size and alignment are those of the type.
-        let cache = unsafe { raw::ipct_cache_create(c"ip_conntrack".as_ptr().cast(), size, align) };
+        let cache = unsafe { raw::ipct_cache_create(c"ip_conntrack".as_char_ptr(), size, align) };
         NonNull::new(cache).map(Self).ok_or(ENOMEM)
     }
 

@@ -196,8 +196,8 @@ unsafe extern "C" fn get_id(conn: *const raw::nf_conntrack) -> u32 {
 ///
 /// `conn` must be a connection of ours that somebody holds.
 unsafe fn net_of(conn: *const raw::nf_conn) -> *mut raw::net {
-    // SAFETY: within the prefix, and not written after the connection was made.
     #[cfg(CONFIG_NET_NS)]
+    // SAFETY: within the prefix, and not written after the connection was made.
     return unsafe { (&raw const (*conn).ct_net.net).read() };
     #[cfg(not(CONFIG_NET_NS))]
     {

@@ -29,16 +29,21 @@ fn module(family: Family) -> &'static CStr {
     }
 }
 
-/// What the module of a family has announced, with its module held.
-fn announced(family: Family) -> Option<NonNull<raw::nf_defrag_hook>> {
-    let _guard = rcu::read_lock();
+/// What the module of a family has announced; only good under the RCU read lock.
+fn announced(family: Family) -> *mut raw::nf_defrag_hook {
     let slot = match family {
         Family::Ipv4 => &raw const raw::nf_defrag_v4_hook,
         Family::Ipv6 => &raw const raw::nf_defrag_v6_hook,
     };
-    // SAFETY: an RCU pointer, read once under the read lock; x86 needs no barrier beyond the
-    // dependency that a volatile load gives.
-    let hook = NonNull::new(unsafe { slot.read_volatile() }.cast_mut())?;
+    // SAFETY: an RCU pointer of the kernel proper, read once and whole; the order that a reader
+    // needs is that of the dependency.
+    unsafe { slot.read_volatile() }.cast_mut()
+}
+
+/// The same, with its module held.
+fn hold(family: Family) -> Option<NonNull<raw::nf_defrag_hook>> {
+    let _guard = rcu::read_lock();
+    let hook = NonNull::new(announced(family))?;
     // SAFETY: alive under the read lock; afterwards its module's count keeps it.
     unsafe { raw::try_module_get(hook.as_ref().owner) }.then_some(hook)
 }
@@ -46,15 +51,10 @@ fn announced(family: Family) -> Option<NonNull<raw::nf_defrag_hook>> {
 /// Loads the modules. May sleep, and runs modprobe: not under locks that loading a module takes.
 pub(crate) fn load() {
     for family in [Family::Ipv4, Family::Ipv6] {
-        // SAFETY: both slots are words of the kernel proper.
-        let there = match family {
-            Family::Ipv4 => unsafe { (&raw const raw::nf_defrag_v4_hook).read_volatile() },
-            Family::Ipv6 => unsafe { (&raw const raw::nf_defrag_v6_hook).read_volatile() },
-        };
-        if there.is_null() {
+        if announced(family).is_null() {
             // SAFETY: a plain call with a string that ends in NUL. Whether it helped is seen
             // by `enable`.
-            unsafe { raw::ipct_request_module(module(family).as_ptr().cast()) };
+            unsafe { raw::ipct_request_module(module(family).as_char_ptr()) };
         }
     }
 }
@@ -66,7 +66,7 @@ impl Defrag {
     ///
     /// `ENOENT` where the module is not there, or what it answers.
     pub(crate) fn enable(net: NonNull<raw::net>, family: Family) -> Result<Self> {
-        let Some(hook) = announced(family) else {
+        let Some(hook) = hold(family) else {
             pr_err!(
                 "fragments cannot be put together: module {} is not there\n",
                 module(family).to_str().unwrap_or("?")
@@ -81,7 +81,7 @@ impl Defrag {
             None => Err(EINVAL),
         };
         if let Err(error) = enabled {
-            // SAFETY: held by `announced`.
+            // SAFETY: held by `hold`.
             unsafe { raw::module_put(hook_ref.owner) };
             return Err(error);
         }

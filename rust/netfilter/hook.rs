@@ -83,7 +83,8 @@ pub(crate) fn table<T: Tracker>(net: NonNull<Net<T>>) -> [raw::nf_hook_ops; COUN
             confirm_hook::<T>
         }),
         priv_: net.as_ptr().cast::<c_void>(),
-        pf: pf as _,
+        // CAST: the kernel numbers a dozen protocols.
+        pf: pf as u8,
         hooknum,
         priority: if track {
             raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK

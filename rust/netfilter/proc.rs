@@ -75,7 +75,7 @@ impl<T: Tracker> Files<T> {
             // `drop` takes back before the namespace's data goes.
             let entry = unsafe {
                 raw::proc_create_data(
-                    file.name.as_ptr().cast(),
+                    file.name.as_char_ptr(),
                     file.mode,
                     (*net.as_ptr()).proc_net,
                     file.ops,
@@ -101,7 +101,7 @@ impl<T: Tracker> Drop for Files<T> {
         for file in T::files().iter().take(self.made) {
             // SAFETY: made by `create`.
             unsafe {
-                raw::remove_proc_entry(file.name.as_ptr().cast(), (*self.net.as_ptr()).proc_net)
+                raw::remove_proc_entry(file.name.as_char_ptr(), (*self.net.as_ptr()).proc_net)
             };
         }
     }

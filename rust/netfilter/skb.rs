@@ -131,9 +131,8 @@ impl Skb {
         }
         let room: *mut u8 = window.0.as_mut_ptr().cast();
         // SAFETY: `wanted` bytes fit the window; a packet of this length has them.
-        let failed =
-            unsafe { raw::skb_copy_bits(skb, offset as i32, room.cast(), wanted as i32) } != 0;
-        if failed {
+        let copied = unsafe { raw::skb_copy_bits(skb, offset as i32, room.cast(), wanted as i32) };
+        if copied != 0 {
             return &[];
         }
         // SAFETY: just filled.
@@ -152,13 +151,7 @@ impl Skb {
         };
         // SAFETY: a valid packet; it notes in the packet that it was checked.
         let sum = unsafe {
-            raw::nf_checksum(
-                self.raw(),
-                hook,
-                offset,
-                checksum.protocol,
-                family.number() as _,
-            )
+            raw::nf_checksum(self.raw(), hook, offset, checksum.protocol, family.number())
         };
         sum == 0
     }
@@ -167,7 +160,7 @@ impl Skb {
     #[inline]
     pub fn attached(&self) -> Attached<'_> {
         // SAFETY: a plain field of a valid packet.
-        let word = unsafe { (*self.raw())._nfct } as usize;
+        let word = unsafe { (*self.raw())._nfct };
         let info = CtInfo::from_bits((word & INFO) as u8);
         match (NonNull::new((word & !INFO) as *mut Conn), info) {
             (None, Some(CtInfo::Untracked)) => Attached::Untracked,
@@ -220,8 +213,8 @@ impl Skb {
         // SAFETY: the packet is ours; what it held before was counted for it. `slow_gro` tells
         // the kernel to look at `_nfct` when it merges or recycles packets (skb_set_nfct).
         unsafe {
-            let before = NonNull::new(((*skb)._nfct as usize & !INFO) as *mut Conn);
-            (*skb)._nfct = word as _;
+            let before = NonNull::new(((*skb)._nfct & !INFO) as *mut Conn);
+            (*skb)._nfct = word;
             if word != 0 {
                 (*skb)
                     .__bindgen_anon_4

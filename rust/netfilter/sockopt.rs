@@ -126,13 +126,8 @@ unsafe fn destination<T: Tracker>(
 /// `T` must have no padding, and `user` come from a system call.
 unsafe fn give<T>(user: *mut c_void, answer: &T) -> Result<c_int> {
     // SAFETY: the kernel checks the user's address; `answer` has as many bytes as said, all set.
-    let left = unsafe {
-        raw::_copy_to_user(
-            user,
-            core::ptr::from_ref(answer).cast(),
-            size_of::<T>() as _,
-        )
-    };
+    let left =
+        unsafe { raw::_copy_to_user(user, core::ptr::from_ref(answer).cast(), size_of::<T>()) };
     if left == 0 {
         Ok(0)
     } else {

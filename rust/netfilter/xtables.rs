@@ -232,7 +232,7 @@ pub fn target_of<T: Target>(module: &'static ThisModule, family: Family) -> Entr
         target: Some(Shims::<T>::apply),
         checkentry: Some(Shims::<T>::check_target),
         me: module.as_ptr().cast(),
-        table: T::TABLE.as_ptr().cast(),
+        table: T::TABLE.as_char_ptr(),
         targetsize: T::SIZE as c_uint,
         usersize: T::USER_SIZE as c_uint,
         family: family.number(),

@@ -57,7 +57,12 @@ else
 	source=$cache/$name
 	version=$name
 fi
-key=$({ echo "$version" "$("$env/root.sh" --path)" 1; cat "${fragments[@]}"; } | hash -)
+# The compilers, as the root's package system knows them.
+compilers() {
+	awk '/^Package: (gcc-[0-9]+|clang-[0-9]+|rustc|bindgen|binutils)$/ { name = $2 }
+		/^Version: / && name { print name, $2; name = "" }' "$("$env/root.sh" --path)/var/lib/dpkg/status" 2>/dev/null
+}
+key=$({ echo "$version" 1; compilers; cat "${fragments[@]}"; } | hash -)
 kernel=$cache/kernel-$flavour-$key
 case "$want" in
 --path) echo "$kernel"; exit ;;
