@@ -10,7 +10,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, IP
 from scapy.packet import Raw
 
 import world as w

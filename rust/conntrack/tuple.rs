@@ -111,7 +111,7 @@ pub enum HashWords {
 /// Two words as one.
 #[inline]
 fn join(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
+    u64::from(low) | (u64::from(high) << 32)
 }
 
 impl Tuple {

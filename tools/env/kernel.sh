@@ -23,7 +23,6 @@ newest_source() {
 }
 
 fetch() {
-	# shellcheck disable=SC2016 # for the shell within the root
 	"$env/enter.sh" sh -ec '
 		cd "/cache/$1"
 		apt-get update
@@ -71,7 +70,6 @@ esac
 [ -d "$kernel" ] && exit
 
 configure() {
-	# shellcheck disable=SC2016 # for the shell within the root
 	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" bash -ec '
 		options=$1
 		shift

@@ -165,7 +165,7 @@ fn under_threads() {
                 let mut random = number * 2_654_435 + 1u32;
                 for _ in 0..20_000 {
                     random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let flow = random >> 24 & 7;
+                    let flow = (random >> 24) & 7;
                     let guard = World::read(&world);
                     match number {
                         0 | 1 => {
@@ -187,7 +187,7 @@ fn under_threads() {
                             }
                         }
                         _ => {
-                            let bucket = (u64::from(hash(keys(flow)[0])) * 4 >> 32) as usize;
+                            let bucket = ((u64::from(hash(keys(flow)[0])) * 4) >> 32) as usize;
                             let mut met: Vec<_> = table
                                 .bucket(bucket, &guard)
                                 .map(|s| std::ptr::from_ref(&*s))

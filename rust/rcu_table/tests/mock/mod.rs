@@ -263,7 +263,7 @@ pub fn table(buckets: usize, locks: usize) -> Mock {
 
 /// A hash that puts keys with the same low bit into the same half of the table.
 pub fn hash(key: u32) -> u32 {
-    (key & 1) << 31 | key
+    ((key & 1) << 31) | key
 }
 
 pub fn hashes(keys: [u32; 2]) -> [u32; 2] {
