@@ -101,6 +101,13 @@ impl<'a> Packet<'a> {
         self.network.family
     }
 
+    /// Whether this is the first fragment of an IPv4 packet, not the whole of one.
+    #[inline]
+    #[must_use]
+    pub fn is_first_fragment(&self) -> bool {
+        self.network.more_fragments
+    }
+
     /// What the transport header says.
     #[inline]
     #[must_use]

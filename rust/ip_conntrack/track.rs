@@ -62,6 +62,10 @@ fn decide(context: &Context<'_, Namespace>) -> Decision {
     let Ok(packet) = Packet::parse(context.family, bytes, context.skb.network_len()) else {
         return Decision::Invalid;
     };
+    // Fragments leave this host only where a socket has asked for it (IP_NODEFRAG).
+    if context.at_output() && packet.is_first_fragment() {
+        return Decision::Invalid;
+    }
     if context.at_prerouting() {
         if let Some(checksum) = packet.checksum() {
             if !context

@@ -53,6 +53,12 @@ impl<T: Tracker> Context<'_, T> {
         self.hook == PRE_ROUTING
     }
 
+    /// Whether this is OUTPUT, where packets of this host begin.
+    #[inline]
+    pub fn at_output(&self) -> bool {
+        self.hook == LOCAL_OUT
+    }
+
     /// Whether the packet is on its way to a VRF device, and will come by once more.
     fn to_vrf_master(&self) -> bool {
         match self.out {

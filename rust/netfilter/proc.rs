@@ -113,24 +113,34 @@ struct Open<L: Listing> {
     cursor: L::Cursor,
     /// The number of the record that the cursor is at; none before the first.
     at: Option<raw::loff_t>,
+    /// Where the list ended, once it has: who reads on gets nothing, not what has come since.
+    end: Option<raw::loff_t>,
 }
 
 impl<L: Listing> Open<L> {
+    /// The number of the record behind the one that the cursor is at.
+    fn following(&self) -> raw::loff_t {
+        self.at.map_or(0, |at| at.wrapping_add(1))
+    }
+
     /// Puts the cursor at record `wanted`; `false` behind the end.
     fn seek(&mut self, wanted: raw::loff_t) -> Result<bool> {
-        if self.at.is_some_and(|at| at > wanted) {
+        if self.end.is_some_and(|end| wanted >= end) {
+            return Ok(false);
+        }
+        if self.end.take().is_some() || self.at.is_some_and(|at| at > wanted) {
             self.cursor = L::Cursor::default();
             self.at = None;
         }
         while self.at != Some(wanted) {
             // SAFETY: the namespace's data outlives its files.
             if !L::advance(unsafe { self.net.as_ref() }, &mut self.cursor)? {
-                // Start anew next time: the cursor must not hold on to records.
+                // The cursor must not hold on to records.
                 self.cursor = L::Cursor::default();
-                self.at = None;
+                self.end = Some(self.following());
                 return Ok(false);
             }
-            self.at = Some(self.at.map_or(0, |at| at.wrapping_add(1)));
+            self.at = Some(self.following());
         }
         Ok(true)
     }
@@ -167,6 +177,7 @@ impl<L: Listing> Operations<L> {
                     net: net.cast(),
                     cursor: L::Cursor::default(),
                     at: None,
+                    end: None,
                 },
                 GFP_KERNEL,
             )?;

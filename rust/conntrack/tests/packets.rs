@@ -100,6 +100,8 @@ fn fragments_are_invalid_but_for_the_first() {
     let mut first = udp(C, 5);
     first[6..8].copy_from_slice(&0x2000u16.to_be_bytes());
     assert!(class(&first).is_ok());
+    assert!(parse(&first).unwrap().is_first_fragment());
+    assert!(!parse(&udp(C, 5)).unwrap().is_first_fragment());
 }
 
 #[test]

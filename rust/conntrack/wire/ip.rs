@@ -59,6 +59,8 @@ pub(crate) struct Network {
     pub(crate) dst: [u32; 4],
     pub(crate) protocol: u8,
     pub(crate) hop_limit: u8,
+    /// Whether more fragments of the same packet follow (IPv4).
+    pub(crate) more_fragments: bool,
     /// Where the transport header begins, from the beginning of `bytes`.
     pub(crate) transport: usize,
 }
@@ -81,6 +83,7 @@ pub(crate) fn parse(
 fn parse_v4(bytes: &[u8], offset: usize, len: usize) -> Result<Network, Reason> {
     /// The offset of a fragment, without its flags.
     const OFFSET: u16 = 0x1fff;
+    const MORE: u16 = 0x2000;
     let header: &Ipv4Header = header(bytes, offset).ok_or(Reason::NetworkTruncated)?;
     if header.fragment.get() & OFFSET != 0 {
         return Err(Reason::Fragment);
@@ -99,6 +102,7 @@ fn parse_v4(bytes: &[u8], offset: usize, len: usize) -> Result<Network, Reason> 
         dst: [u32::from_ne_bytes(header.dst), 0, 0, 0],
         protocol: header.protocol,
         hop_limit: header.ttl,
+        more_fragments: header.fragment.get() & MORE != 0,
         transport,
     })
 }
@@ -114,6 +118,7 @@ fn parse_v6(bytes: &[u8], offset: usize) -> Result<Network, Reason> {
         dst: header.dst.map(u32::from_ne_bytes),
         protocol,
         hop_limit: header.hop_limit,
+        more_fragments: false,
         transport,
     })
 }
