@@ -16,7 +16,7 @@ UNSAFE_HOME = ("rust/netfilter/", "rust/rcu_table/")
 NO_PANIC = ("rust/conntrack/", "rust/ip_conntrack/", "rust/helpers/", "rust/xtables/")
 SOURCES = {".rs", ".c", ".h", ".py", ".sh"}
 PANICS = re.compile(r"\.unwrap\(\)|\.expect\(|\b(panic|unreachable|todo|unimplemented|assert|assert_eq|assert_ne)!")
-MACHINE = re.compile(r"/(work|farm)/|/root/\.cache|bash_jobs")
+MACHINE = re.compile(r"/home/\w+/|/root/\.")
 
 
 def code(line):
@@ -123,7 +123,7 @@ FAULTS = (
     ("rust/conntrack/packet.rs", "fn f() { panic!(); }", "may panic"),
     ("rust/xtables/ipt_new.rs", "// SPDX-License-Identifier: GPL-2.0", "crate's root without"),
     ("tools/new.sh", "#!/bin/sh", "no SPDX"),
-    ("tools/new.py", "# SPDX-License-Identifier: GPL-2.0\nx = '/work/x'", "path of one machine"),
+    ("tools/new.py", "# SPDX-License-Identifier: GPL-2.0\nx = '/home/me/x'", "path of one machine"),
     ("big", "x" * (1 << 20 | 1), "larger than 1 MiB"),
 )
 
