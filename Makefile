@@ -16,7 +16,7 @@ help: ## Lists what can be done
 	@echo 'On any Debian machine (all set-up is done, in ~/.cache/ip_conntrack):'
 	@sed -n 's/^\(run\|test\|shell\|lint\|env\): ## /  make \1 - /p' $(MAKEFILE_LIST) | expand -t 20
 	@echo 'For a kernel of your own:'
-	@sed -n 's/^\(modules\|modules_install\|clean\|rust-analyzer\): ## /  make \1 - /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\(modules\|modules_install\|clean\|rust-analyzer\):[^#]*## /  make \1 - /p' $(MAKEFILE_LIST)
 	@echo 'Variables: KDIR=$(KDIR) INSTALL_MOD_PATH= DEBUG= (run, test, shell) IP_CONNTRACK_CACHE= KERNEL_SERIES= KERNEL_SOURCE='
 
 .PHONY: run test shell lint env
