@@ -26,10 +26,11 @@ code=0
 run() {
 	local name=$1
 	shift
+	rm -f /cache/nextest-store/default/junit.xml
 	cargo nextest run --locked --manifest-path /checkout/rust/Cargo.toml --no-fail-fast \
 		--config-file "$tools/nextest.toml" "$@" || code=$?
-	if [ -f "$CARGO_TARGET_DIR/nextest/default/junit.xml" ]; then
-		mv "$CARGO_TARGET_DIR/nextest/default/junit.xml" "$results/host-$name.xml"
+	if [ -f /cache/nextest-store/default/junit.xml ]; then
+		mv /cache/nextest-store/default/junit.xml "$results/host-$name.xml"
 	fi
 }
 run units
