@@ -124,6 +124,21 @@ fn simultaneous_open() {
 }
 
 #[test]
+fn a_client_that_begins_again_ends_a_simultaneous_open() {
+    let mut entry = syn();
+    play(
+        &mut entry,
+        &[
+            (S, "S", 500, 0, "SYN_SENT2", 120),
+            (C, "SA", 100, 501, "SYN_RECV", 60),
+            // Let through: the ACK that follows may answer this, so it opens nothing.
+            (C, "S", 7000, 0, "SYN_RECV", 60),
+            (S, "A", 501, 101, "SYN_RECV", 60),
+        ],
+    );
+}
+
+#[test]
 fn a_new_syn_after_the_close_starts_anew() {
     let mut entry = closed();
     assert_eq!(entry.packet(C, &tcp(C, "S", 9000, 0, 0)), Outcome::Repeat);
@@ -153,6 +168,23 @@ fn a_start_that_the_server_believes_is_believed() {
     assert_eq!(outcome, Outcome::Accept(Effect::default()));
     assert_eq!(entry.state.name(), Some("ESTABLISHED"));
     play(&mut entry, &[(S, "SA", 800, 7001, "SYN_RECV", 60)]);
+}
+
+#[test]
+fn a_believed_start_forgets_the_close_before_it() {
+    let mut entry = established();
+    play(
+        &mut entry,
+        &[
+            (C, "FA", 101, 501, "FIN_WAIT", 120),
+            (C, "S", 7000, 0, "FIN_WAIT", 120),
+            (S, "SA", 800, 7001, "SYN_RECV", 60),
+            (S, "R", 801, 0, "CLOSE", 10),
+        ],
+    );
+    // The close was of the connection before; this one was reset, and by the other end.
+    let outcome = entry.packet(C, &tcp(C, "S", 9000, 0, 0));
+    assert_eq!(outcome, Outcome::Accept(Effect::default()));
 }
 
 #[test]

@@ -130,8 +130,10 @@ impl Tcp {
                 }
             }
             Step::Ignore if self.answers_unjudged_syn(segment, direction) => {
-                // Both ends agree on a start that was not believed: believe it.
+                // Both ends agree on a start that was not believed: believe it. A close that
+                // was seen is that of the connection before.
                 self.expect_challenge = false;
+                self.close_began = false;
                 self.enter(
                     State::SynRecv,
                     State::SynSent,
@@ -218,6 +220,8 @@ impl Tcp {
         };
         if segment.segment == Segment::Syn && direction == Direction::Original {
             self.expect_challenge = state == State::LastAck;
+            // What the server acknowledges next may be this one.
+            self.simultaneous_open = false;
         }
         Outcome::Accept(Effect::default())
     }
