@@ -31,7 +31,8 @@ impl Udp {
         }
         // A question and its answer are over soon; what goes both ways for longer is a stream,
         // lives longer and is worth keeping.
-        if now.after(self.stream_from) {
+        // ASSURED tells of a stream so old that its beginning has wrapped into the future.
+        if status.contains(Status::ASSURED) || now.after(self.stream_from) {
             return Outcome::Accept(Effect {
                 timeout: Some(timeouts.udp_stream),
                 set: Status::ASSURED,

@@ -9,6 +9,7 @@ use conntrack::{
     proto::State,
     reason::Reason,
     status::Status,
+    time::Ticks,
     timeouts::Config,
     tuple::{ipv4, Direction, Family, Tuple},
 };
@@ -252,6 +253,22 @@ fn extension_headers_are_skipped() {
 }
 
 #[test]
+fn no_more_extension_headers_than_the_kernel_takes() {
+    let plain = udp6(C, 5);
+    let with = |count: usize| {
+        let mut packet = plain[..40].to_vec();
+        packet[6] = 60;
+        for left in (0..count).rev() {
+            packet.extend([if left == 0 { 17 } else { 60 }, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        packet.extend(&plain[40..]);
+        packet
+    };
+    assert!(flow(&with(12)).matches(&flow(&plain)));
+    assert_eq!(class(&with(13)), Err(Reason::NoTransport));
+}
+
+#[test]
 fn which_checksum_counts() {
     let offset = 20;
     let of = |bytes: &[u8]| parse(bytes).unwrap().checksum();
@@ -301,6 +318,21 @@ fn udp_becomes_a_stream_after_two_seconds_both_ways() {
         (entry.secs(), entry.status.contains(Status::ASSURED)),
         (120, true)
     );
+}
+
+#[test]
+fn a_stream_stays_one_when_the_clock_wraps() {
+    let mut entry = common::Entry::open(&udp(C, 5)).unwrap();
+    entry.packet(S, &udp(S, 5));
+    entry.wait(3);
+    entry.packet(C, &udp(C, 5));
+    assert!(entry.status.contains(Status::ASSURED));
+    // So long that its beginning looks like the future.
+    for _ in 0..2 {
+        entry.now = entry.now.add(Ticks::new(0x5000_0000));
+        entry.packet(C, &udp(C, 5));
+        assert_eq!(entry.secs(), 120);
+    }
 }
 
 #[test]

@@ -135,8 +135,10 @@ fn skip_extensions(bytes: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usi
     const AUTHENTICATION: u8 = 51;
     const NOTHING: u8 = 59;
     const DESTINATION: u8 = 60;
-    loop {
-        // Each header is at least eight bytes, so the walk ends with the bytes at hand.
+    /// How many extension headers the kernel takes (IP6_MAX_EXT_HDRS_CNT in net/ipv6.h).
+    const MOST: usize = 12;
+    // One step more than that, to see the transport protocol behind the last of them.
+    for _ in 0..=MOST {
         let length = match next {
             NOTHING => return Err(Reason::NoTransport),
             FRAGMENT => {
@@ -162,4 +164,5 @@ fn skip_extensions(bytes: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usi
         next = extension.next_header;
         at = at.saturating_add(length);
     }
+    Err(Reason::NoTransport)
 }
