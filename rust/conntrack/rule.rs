@@ -324,7 +324,7 @@ impl ConntrackMatch {
             let mut parts = address.iter().zip(mask).zip(found).take(words);
             self.agrees(
                 *what,
-                parts.all(|((want, mask), word)| word & mask == *want),
+                parts.all(|((want, mask), word)| (word ^ want) & mask == 0),
             )
         })
     }

@@ -74,6 +74,29 @@ fn states() {
 }
 
 #[test]
+fn only_the_bits_of_the_mask_count() {
+    let original = flow(&udp(Direction::Original, 1));
+    let reply = original.invert().unwrap();
+    let seen = Seen::Flow(Flow {
+        ctinfo: CtInfo::New,
+        tuples: [&original, &reply],
+        status: Status::NONE,
+        remaining: 5,
+    });
+    let matches = |address: [u8; 4]| {
+        let mut bytes = vec![0; ConntrackMatch::size(3)];
+        // The original source, which is 192.168.1.6, and a mask of 24 bits.
+        bytes[..4].copy_from_slice(&address);
+        bytes[16..20].copy_from_slice(&[255, 255, 255, 0]);
+        bytes[146..148].copy_from_slice(&(1u16 << 2).to_ne_bytes());
+        ConntrackMatch::parse(3, &bytes).unwrap().matches(&seen)
+    };
+    assert!(matches([192, 168, 1, 0]));
+    assert!(matches([192, 168, 1, 77]));
+    assert!(!matches([192, 168, 2, 6]));
+}
+
+#[test]
 fn too_few_bytes_are_refused() {
     for revision in 1..=3 {
         let bytes = [0; 149];
