@@ -31,14 +31,15 @@ impl Side {
 pub struct Link {
     /// The word of the next entry in the chain, or zero.
     pub(crate) next: AtomicUsize,
-    /// The hash of the tuple; written before the entry is linked.
+    /// The hash of the tuple; written before the entry is linked, and not changed after.
     pub(crate) hash: AtomicU32,
     state: AtomicU32,
 }
 
 const FRESH: u32 = 0;
-const LINKED: u32 = 1;
-const REMOVED: u32 = 2;
+const CLAIMED: u32 = 1;
+const LINKED: u32 = 2;
+const REMOVED: u32 = 3;
 
 impl Link {
     /// A link that is in no chain yet.
@@ -51,18 +52,27 @@ impl Link {
         }
     }
 
-    // The state is read and written under the bucket's lock, which orders it.
-
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == FRESH
+    /// Makes the caller the only one who may link it. Not left to the locks: another insert may
+    /// be under way with other hashes, or in another table, under locks of its own.
+    pub(crate) fn claim(&self) -> bool {
+        self.state
+            .compare_exchange(FRESH, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
+    /// Gives a claim back.
+    pub(crate) fn unclaim(&self) {
+        self.state.store(FRESH, Ordering::Relaxed);
+    }
+
+    /// Whether it is in a chain; its hash can be read then.
     pub(crate) fn is_linked(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == LINKED
+        self.state.load(Ordering::Acquire) == LINKED
     }
 
     pub(crate) fn set_linked(&self) {
-        self.state.store(LINKED, Ordering::Relaxed);
+        // Release: with the state goes the hash.
+        self.state.store(LINKED, Ordering::Release);
     }
 
     pub(crate) fn set_removed(&self) {

@@ -190,13 +190,15 @@ impl<E: Node, S: Storage> Table<E, S> {
         hashes: [u32; 2],
         buckets: [usize; 2],
     ) -> Result<(), Insert<E>> {
-        if !entry.links().iter().all(|link| link.is_fresh()) {
+        let [claim, _] = entry.links();
+        if !claim.claim() {
             return Err(Insert::Again(entry));
         }
         let mut sides = Side::BOTH.into_iter().zip(hashes).zip(buckets);
         if let Some((other, side)) =
             sides.find_map(|((at, hash), bucket)| self.conflict(&entry, at, hash, bucket))
         {
+            claim.unclaim();
             return Err(Insert::Clash(Clash { entry, other, side }));
         }
         for ((at, hash), bucket) in Side::BOTH.into_iter().zip(hashes).zip(buckets) {
@@ -242,32 +244,28 @@ impl<E: Node, S: Storage> Table<E, S> {
 
     /// Takes an entry out; the one caller that succeeds gets the table's own reference.
     pub fn remove(&self, entry: &E) -> Option<Ref<E>> {
-        // An entry that was never put in has no hashes; one that is being put in has them only
-        // under its locks. Either way the answer under the locks is the one that counts, and
-        // hashes do not change once the entry is linked.
-        if entry.links().iter().any(|link| link.is_fresh()) {
+        let links = entry.links();
+        if !links.iter().all(|link| link.is_linked()) {
             return None;
         }
-        let hashes = entry.links().map(|link| link.hash.load(Ordering::Relaxed));
+        let hashes = links.map(|link| link.hash.load(Ordering::Relaxed));
         let buckets = hashes.map(|hash| self.bucket_of(hash));
         let held = self.lock(buckets);
-        let mine = entry.links().iter().all(|link| link.is_linked());
-        if mine {
-            for (side, bucket) in Side::BOTH.into_iter().zip(buckets) {
-                self.unlink(entry, side, bucket);
-            }
-        }
+        // What counts is whether it stands in the chains of this table, now.
+        let [original, reply] = buckets;
+        let mine =
+            self.unlink(entry, Side::Original, original) && self.unlink(entry, Side::Reply, reply);
         drop(held);
         // SAFETY: it was in the table, whose count goes to the caller.
         mine.then(|| unsafe { Ref::from_raw(NonNull::from(entry)) })
     }
 
-    /// Takes an entry out of one chain. The bucket is locked.
-    fn unlink(&self, entry: &E, side: Side, bucket: usize) {
+    /// Takes an entry out of one chain, if it stands there. The bucket is locked.
+    fn unlink(&self, entry: &E, side: Side, bucket: usize) -> bool {
         let wanted = word(NonNull::from(entry), side);
         let link = entry.links()[side.index()];
         let Some(mut place) = self.chain(bucket) else {
-            return; // Not reached: buckets come from `bucket_of`.
+            return false; // Not reached: buckets come from `bucket_of`.
         };
         loop {
             let at = place.load(Ordering::Relaxed);
@@ -275,10 +273,10 @@ impl<E: Node, S: Storage> Table<E, S> {
                 // Release: a reader that goes this way must see what follows as it is linked.
                 place.store(link.next.load(Ordering::Relaxed), Ordering::Release);
                 link.set_removed();
-                return;
+                return true;
             }
             let Some((other, other_side)) = unword::<E>(at) else {
-                return; // Not reached: a linked entry stands in its chain.
+                return false; // Another was quicker, or it is in another table.
             };
             // SAFETY: entries in a locked chain have the table's count, and while the lock is
             // held none is taken out by others.

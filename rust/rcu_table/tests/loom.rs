@@ -80,6 +80,42 @@ fn two_inserts_of_the_same_entry() {
     });
 }
 
+/// Nor is it put in twice under different hashes, where no lock is shared.
+#[test]
+fn two_inserts_of_the_same_entry_elsewhere() {
+    explore(|| {
+        let world = World::new();
+        let tables = [(); 2].map(|()| Arc::new(table(2, 1)));
+        let entry = Entry::new(&world, KEYS);
+        let other = {
+            let (entry, table) = (entry.clone(), tables[1].clone());
+            thread::spawn(move || table.insert(entry, hashes(KEYS)).is_ok())
+        };
+        let mine = tables[0].insert(entry.clone(), hashes(KEYS)).is_ok();
+        assert!(mine != other.join().unwrap());
+        let removed = tables.map(|table| table.remove(&entry).is_some());
+        assert_eq!(removed, [mine, !mine]);
+    });
+}
+
+/// Who holds an entry that another is putting in takes it out of the right chains, or not at all.
+#[test]
+fn a_remove_meets_an_insert() {
+    explore(|| {
+        let (world, table) = start(2);
+        let entry = Entry::new(&world, KEYS);
+        let other = {
+            let (entry, table) = (entry.clone(), table.clone());
+            thread::spawn(move || assert!(table.insert(entry, hashes(KEYS)).is_ok()))
+        };
+        let early = table.remove(&entry).is_some();
+        other.join().unwrap();
+        assert_eq!(table.remove(&entry).is_some(), !early);
+        let guard = World::read(&world);
+        assert!(KEYS.iter().all(|key| find(&table, *key, &guard).is_none()));
+    });
+}
+
 /// Of two that take an entry out one does; nobody touches it after it was given back.
 #[test]
 fn two_removes_and_a_reader() {

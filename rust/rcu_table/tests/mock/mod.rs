@@ -93,6 +93,28 @@ impl Drop for Guard {
     }
 }
 
+#[cfg(loom)]
+type Written = loom::cell::UnsafeCell<u32>;
+
+/// The same for threads of the machine, which nobody watches.
+#[cfg(not(loom))]
+struct Written(UnsafeCell<u32>);
+
+#[cfg(not(loom))]
+impl Written {
+    fn new(value: u32) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(*const u32) -> T) -> T {
+        look(self.0.get())
+    }
+
+    fn with_mut<T>(&self, change: impl FnOnce(*mut u32) -> T) -> T {
+        change(self.0.get())
+    }
+}
+
 /// An entry with two keys.
 #[repr(align(8))]
 pub struct Entry {
@@ -101,8 +123,8 @@ pub struct Entry {
     keys: [u32; 2],
     pub confirmed: AtomicBool,
     freed: AtomicBool,
-    /// Written before the entry is put in; whoever finds it must see that.
-    written: AtomicUsize,
+    /// Written before the entry is put in; loom notices who reads it unordered with that.
+    written: Written,
     home: *const World,
 }
 
@@ -120,10 +142,11 @@ impl Entry {
             keys,
             confirmed: AtomicBool::new(false),
             freed: AtomicBool::new(false),
-            written: AtomicUsize::new(0),
+            written: Written::new(0),
             home: &**world,
         });
-        entry.written.store(1, Ordering::Relaxed);
+        // SAFETY: nobody else has the entry yet.
+        entry.written.with_mut(|at| unsafe { *at = 1 });
         // SAFETY: the count of one goes to the reference.
         unsafe { Ref::from_raw(NonNull::from(Box::leak(entry))) }
     }
@@ -134,7 +157,9 @@ impl Entry {
             !self.freed.load(Ordering::SeqCst),
             "touched after it was given back"
         );
-        assert_eq!(self.written.load(Ordering::Relaxed), 1, "seen half made");
+        // SAFETY: written only before the entry is put in.
+        let written = self.written.with(|at| unsafe { *at });
+        assert_eq!(written, 1, "seen half made");
         self.keys[side as usize]
     }
 }
