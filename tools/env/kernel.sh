@@ -97,7 +97,8 @@ install_modules() {
 exclusive
 [ -d "$kernel" ] && exit
 need_disk 4 "a kernel's build"
-rm -rf "$kernel.partial"
+# Also what a run for another configuration left when it was cut off.
+rm -rf "$cache/kernel-$flavour-"*.partial
 old=$(find "$cache" -maxdepth 1 -name "kernel-$flavour-*" ! -name '*.partial' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
 if [ -n "$old" ]; then
 	cp -a --reflink=auto "$old" "$kernel.partial"
