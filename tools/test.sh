@@ -33,7 +33,7 @@ part "KUnit in the guest" "$tools/guest.sh" "$flavour" --memory "$memory" --resu
 	-- /checkout/kunit-tests/run "$inside/kunit"
 part "scenarios in the guest" "$tools/guest.sh" "$flavour" --memory "$memory" --timeout "$limit" \
 	--results "$inside/results/scenarios" -- \
-	/checkout/qemu/scenarios/run --results /results/scenarios.json
+	env ROUNDS="${ROUNDS:-30}" /checkout/qemu/scenarios/run --results /results/scenarios.json
 WITHOUT_OURS=1 part "the same against the stock tracker" "$tools/guest.sh" "$flavour" --memory "$memory" --timeout "$limit" \
 	--results "$inside/results/stock" -- \
 	/checkout/qemu/scenarios/run --tracker stock --results /results/scenarios.json

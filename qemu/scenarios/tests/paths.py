@@ -7,46 +7,9 @@ import struct
 from scapy.layers.l2 import Ether
 
 import world as w
+from nfqueue import NF_ACCEPT, NF_DROP, Queue
 from rules import count_states, states
 
-# linux/netfilter/nfnetlink.h and nfnetlink_queue.h
-NFNL_SUBSYS_QUEUE = 3
-NFQNL_MSG_PACKET, NFQNL_MSG_VERDICT, NFQNL_MSG_CONFIG = 0, 1, 2
-NFQA_PACKET_HDR, NFQA_VERDICT_HDR = 1, 2
-NF_DROP, NF_ACCEPT = 0, 1
-
-
-class Queue:
-    """The user-space end of an NFQUEUE."""
-
-    def __init__(self, world, number):
-        self.number = number
-        self.netlink = world.socket("firewall", socket.AF_NETLINK, socket.SOCK_RAW, 12)
-        self.netlink.bind((0, 0))
-        self._send(NFQNL_MSG_CONFIG, 1, struct.pack("!BBH", 1, 0, 0))  # bind
-        self._send(NFQNL_MSG_CONFIG, 2, struct.pack("!IB", 65535, 2))  # copy whole packets
-
-    def _send(self, kind, attribute, value):
-        body = struct.pack("=BB", 0, 0) + struct.pack("!H", self.number)
-        body += struct.pack("=HH", 4 + len(value), attribute) + value + bytes(-len(value) % 4)
-        head = struct.pack("=IHHII", 16 + len(body), NFNL_SUBSYS_QUEUE << 8 | kind, 1, 0, 0)
-        self.netlink.send(head + body)
-
-    def packet(self):
-        """Waits for a packet; its number."""
-        message = self.netlink.recv(65536)
-        (kind,) = struct.unpack_from("=H", message, 4)
-        w.check_equal(kind, NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET, "message of the queue")
-        at = 20
-        while at < len(message):
-            size, attribute = struct.unpack_from("=HH", message, at)
-            if attribute & 0x3FFF == NFQA_PACKET_HDR:
-                return struct.unpack_from("!I", message, at + 4)[0]
-            at += size + 3 & ~3
-        raise w.Mismatch("a packet without a number")
-
-    def verdict(self, packet, verdict):
-        self._send(NFQNL_MSG_VERDICT, NFQA_VERDICT_HDR, struct.pack("!II", verdict, packet))
 
 
 def test_nfqueue(tracker):
