@@ -9,6 +9,11 @@ path_only=
 [ "${1:-}" != --path ] || { path_only=1; shift; }
 flavour=${1:-plain}
 env=$checkout/tools/env
+if [ -z "$path_only" ]; then
+	# Before the kernel's name is asked for: it says with which compilers and source.
+	"$env/root.sh"
+	"$env/kernel.sh" "$flavour"
+fi
 kernel=$("$env/kernel.sh" --path "$flavour")
 # Checkouts do not share a build.
 work=$cache/work-$flavour-$(printf '%s\n' "$checkout" "$kernel" | hash -)
@@ -17,8 +22,6 @@ if [ -n "$path_only" ]; then
 	exit
 fi
 
-"$env/root.sh"
-"$env/kernel.sh" "$flavour"
 inside=/cache/$(basename "$work")
 mkdir -p "$work/build"
 build() {

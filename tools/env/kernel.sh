@@ -107,7 +107,7 @@ else
 	mkdir -p "$kernel.partial/build"
 fi
 step "configuring the $flavour kernel ($version)" "$cache/configure.log" configure
-step "building the $flavour kernel (10 to 15 minutes on two cores)" "$cache/build-$flavour.log" build
+step "building the $flavour kernel (5 to 15 minutes on two cores)" "$cache/build-$flavour.log" build
 step "installing its modules" "$cache/modules.log" install_modules
 mv "$kernel.partial" "$kernel"
 # Two of a kind are kept.

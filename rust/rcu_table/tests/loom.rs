@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Small cases in every interleaving: `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
+//!
+//! Whatever is to be interleaved runs in a thread of its own ([`race`]): the thread that starts
+//! the others is not interrupted by loom, and a case in which it takes part proves nothing. Each
+//! case therefore also says which outcomes must have come up.
 #![cfg(loom)]
 
 mod mock;
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Mutex};
 
 use loom::model::Builder;
 use mock::{find, hashes, table, thread, Arc, Entry, Mock, Ordering, World};
@@ -10,10 +16,29 @@ use rcu_table::{Insert, Side};
 
 const KEYS: [u32; 2] = [2, 3];
 
-fn explore(case: impl Fn() + Send + Sync + 'static) {
+/// Runs a case in every interleaving; `outcomes` are those that came up.
+fn explore<T: Ord + Debug + Send + 'static>(
+    outcomes: impl IntoIterator<Item = T>,
+    case: impl Fn() -> T + Send + Sync + 'static,
+) {
+    let seen = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
-    builder.check(case);
+    let all = seen.clone();
+    builder.check(move || {
+        let outcome = case();
+        all.lock().unwrap().insert(outcome);
+    });
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from_iter(outcomes));
+}
+
+/// Two threads side by side.
+fn race<A: 'static, B: 'static>(
+    a: impl FnOnce() -> A + 'static,
+    b: impl FnOnce() -> B + 'static,
+) -> (A, B) {
+    let (a, b) = (thread::spawn(a), thread::spawn(b));
+    (a.join().unwrap(), b.join().unwrap())
 }
 
 fn start(buckets: usize) -> (Arc<World>, Arc<Mock>) {
@@ -23,139 +48,144 @@ fn start(buckets: usize) -> (Arc<World>, Arc<Mock>) {
 /// What is found is whole, and once it is confirmed it is found from both sides.
 #[test]
 fn a_reader_meets_an_insert() {
-    explore(|| {
+    // Not there, there but not confirmed, and there.
+    explore([None, Some(false), Some(true)], || {
         let (world, table) = start(2);
-        let writer = {
-            let (world, table) = (world.clone(), table.clone());
-            thread::spawn(move || {
-                let entry = Entry::new(&world, KEYS);
-                assert!(table.insert(entry, hashes(KEYS)).is_ok());
-            })
-        };
-        let guard = World::read(&world);
-        if let Some((seen, side)) = find(&table, KEYS[0], &guard) {
-            assert_eq!(side, Side::Original);
-            if seen.confirmed.load(Ordering::SeqCst) {
-                assert!(find(&table, KEYS[1], &guard).is_some());
-            }
-        }
-        drop(guard);
-        writer.join().unwrap();
+        let (insert, read) = ((world.clone(), table.clone()), (world, table));
+        let ((), found) = race(
+            move || {
+                let (world, table) = insert;
+                assert!(table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok());
+            },
+            move || {
+                let (world, table) = read;
+                let guard = World::read(&world);
+                let (seen, side) = find(&table, KEYS[0], &guard)?;
+                assert_eq!(side, Side::Original);
+                let confirmed = seen.confirmed.load(Ordering::SeqCst);
+                if confirmed {
+                    assert!(find(&table, KEYS[1], &guard).is_some());
+                }
+                Some(confirmed)
+            },
+        );
+        found
     });
 }
 
 /// Of two entries with the same tuples exactly one gets in.
 #[test]
 fn two_inserts_of_the_same_tuples() {
-    explore(|| {
+    explore([(false, true), (true, false)], || {
         let (world, table) = start(2);
         let insert = |world: Arc<World>, table: Arc<Mock>| {
-            table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok()
+            move || table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok()
         };
-        let other = {
-            let (world, table) = (world.clone(), table.clone());
-            thread::spawn(move || insert(world, table))
-        };
-        let mine = insert(world.clone(), table.clone());
-        assert!(mine != other.join().unwrap());
+        race(insert(world.clone(), table.clone()), insert(world, table))
     });
 }
 
 /// Of two copies of a packet that confirm the same entry one does, and the other is told.
 #[test]
 fn two_inserts_of_the_same_entry() {
-    explore(|| {
+    explore([(false, true), (true, false)], || {
         let (world, table) = start(2);
         let entry = Entry::new(&world, KEYS);
-        let other = {
-            let (entry, table) = (entry.clone(), table.clone());
-            thread::spawn(move || match table.insert(entry, hashes(KEYS)) {
+        let insert = |entry, table: Arc<Mock>| {
+            move || match table.insert(entry, hashes(KEYS)) {
                 Ok(()) => true,
                 Err(Insert::Again(_)) => false,
                 Err(Insert::Clash(_)) => panic!("an entry clashes with itself"),
-            })
+            }
         };
-        let mine = table.insert(entry, hashes(KEYS)).is_ok();
-        assert!(mine != other.join().unwrap());
+        race(insert(entry.clone(), table.clone()), insert(entry, table))
     });
 }
 
 /// Nor is it put in twice under different hashes, where no lock is shared.
 #[test]
 fn two_inserts_of_the_same_entry_elsewhere() {
-    explore(|| {
+    explore([(false, true), (true, false)], || {
         let world = World::new();
         let tables = [(); 2].map(|()| Arc::new(table(2, 1)));
         let entry = Entry::new(&world, KEYS);
-        let other = {
-            let (entry, table) = (entry.clone(), tables[1].clone());
-            thread::spawn(move || table.insert(entry, hashes(KEYS)).is_ok())
-        };
-        let mine = tables[0].insert(entry.clone(), hashes(KEYS)).is_ok();
-        assert!(mine != other.join().unwrap());
+        let [a, b] = tables.each_ref().map(|table| {
+            let (entry, table) = (entry.clone(), table.clone());
+            move || table.insert(entry, hashes(KEYS)).is_ok()
+        });
+        let done = race(a, b);
         let removed = tables.map(|table| table.remove(&entry).is_some());
-        assert_eq!(removed, [mine, !mine]);
+        assert_eq!(removed, [done.0, done.1]);
+        done
     });
 }
 
 /// Who holds an entry that another is putting in takes it out of the right chains, or not at all.
 #[test]
 fn a_remove_meets_an_insert() {
-    explore(|| {
+    explore([false, true], || {
         let (world, table) = start(2);
         let entry = Entry::new(&world, KEYS);
-        let other = {
-            let (entry, table) = (entry.clone(), table.clone());
-            thread::spawn(move || assert!(table.insert(entry, hashes(KEYS)).is_ok()))
-        };
-        let early = table.remove(&entry).is_some();
-        other.join().unwrap();
+        let insert = (entry.clone(), table.clone());
+        let remove = (entry.clone(), table.clone());
+        let ((), early) = race(
+            move || assert!(insert.1.insert(insert.0, hashes(KEYS)).is_ok()),
+            move || remove.1.remove(&remove.0).is_some(),
+        );
         assert_eq!(table.remove(&entry).is_some(), !early);
         let guard = World::read(&world);
         assert!(KEYS.iter().all(|key| find(&table, *key, &guard).is_none()));
+        early
     });
 }
 
 /// Of two that take an entry out one does; nobody touches it after it was given back.
 #[test]
 fn two_removes_and_a_reader() {
-    explore(|| {
+    explore([(false, true), (true, false)], || {
         let (world, table) = start(1);
         assert!(table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok());
         let remove = |world: Arc<World>, table: Arc<Mock>| {
-            let guard = World::read(&world);
-            find(&table, KEYS[0], &guard).is_some_and(|(seen, _)| table.remove(&seen).is_some())
+            move || {
+                let guard = World::read(&world);
+                find(&table, KEYS[0], &guard).is_some_and(|(seen, _)| table.remove(&seen).is_some())
+            }
         };
-        let other = {
-            let (world, table) = (world.clone(), table.clone());
-            thread::spawn(move || remove(world, table))
-        };
-        let mine = remove(world.clone(), table.clone());
-        assert!(mine != other.join().unwrap());
+        let done = race(
+            remove(world.clone(), table.clone()),
+            remove(world.clone(), table),
+        );
         assert_eq!(world.alive(), 0);
+        done
     });
 }
 
 /// A reader that stands on an entry which is being taken out finds the one behind it.
 #[test]
 fn a_reader_walks_over_a_remove() {
-    explore(|| {
+    // Whether the reader still met the one that goes.
+    explore([false, true], || {
         let (world, table) = start(1);
         let behind = Entry::new(&world, [4, 5]);
         assert!(table.insert(behind, hashes([4, 5])).is_ok());
         let ahead = Entry::new(&world, KEYS);
         assert!(table.insert(ahead.clone(), hashes(KEYS)).is_ok());
-        let writer = {
-            let table = table.clone();
-            thread::spawn(move || {
-                drop(table.remove(&ahead));
+        let (remove, read) = (table.clone(), (world, table));
+        let ((), met) = race(
+            move || {
+                drop(remove.remove(&ahead));
                 drop(ahead);
-            })
-        };
-        let guard = World::read(&world);
-        let (seen, _) = find(&table, 4, &guard).expect("an entry that stays is always found");
-        assert!(seen.get().is_some());
-        drop(guard);
-        writer.join().unwrap();
+            },
+            move || {
+                let (world, table) = read;
+                let guard = World::read(&world);
+                let met = find(&table, KEYS[0], &guard).is_some();
+                let (seen, _) =
+                    find(&table, 4, &guard).expect("an entry that stays is always found");
+                assert!(seen.get().is_some());
+                met
+            },
+        );
+        met
     });
 }
