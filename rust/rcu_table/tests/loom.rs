@@ -189,3 +189,29 @@ fn a_reader_walks_over_a_remove() {
         met
     });
 }
+
+/// A reader that finds an entry only because the one ahead of it went sees all of it.
+#[test]
+fn a_reader_comes_behind_a_remove() {
+    explore([false, true], || {
+        let (world, table) = start(1);
+        let (write, read) = ((world.clone(), table.clone()), (world, table));
+        let ((), found) = race(
+            move || {
+                let (world, table) = write;
+                assert!(table
+                    .insert(Entry::new(&world, [4, 5]), hashes([4, 5]))
+                    .is_ok());
+                let ahead = Entry::new(&world, KEYS);
+                assert!(table.insert(ahead.clone(), hashes(KEYS)).is_ok());
+                drop(table.remove(&ahead));
+            },
+            move || {
+                let (world, table) = read;
+                let guard = World::read(&world);
+                find(&table, 4, &guard).is_some()
+            },
+        );
+        found
+    });
+}
