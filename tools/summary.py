@@ -20,8 +20,8 @@ def host(results):
             yield f"{case.get('classname')} {case.get('name')}", "failed" if failed else None
 
 
-def guest(file, name):
-    """Scenarios or KUnit cases, as JSON of name and trouble."""
+def listed(file, name):
+    """Scenarios, KUnit cases and the like, as JSON of name and trouble."""
     if not file.exists():
         yield name, "no results"
         return
@@ -34,9 +34,10 @@ def guest(file, name):
 def main():
     results = Path(sys.argv[1])
     cases = [*host(results),
-             *guest(results / "kunit/kunit.json", "kunit"),
-             *guest(results / "scenarios/scenarios.json", "scenario"),
-             *guest(results / "stock/scenarios.json", "scenario on stock")]
+             *listed(results / "setup.json", "setup"),
+             *listed(results / "kunit/kunit.json", "kunit"),
+             *listed(results / "scenarios/scenarios.json", "scenario"),
+             *listed(results / "stock/scenarios.json", "scenario on stock")]
     for part in ("kunit", "scenarios", "stock"):
         status = results / part / "status"
         cases.append((f"guest of {part}", None if status.exists() else "ended early"))
