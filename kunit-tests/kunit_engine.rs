@@ -24,7 +24,7 @@ impl kernel::Module for Suite {
 mod tests {
     use conntrack::{
         packet::{Class, Packet},
-        proto::{Effect, Outcome, State},
+        proto::{Before, Effect, Outcome, State},
         reason::Reason,
         rule::{ConntrackMatch, StateMatch},
         show::{Buffer, Entry},
@@ -55,13 +55,13 @@ mod tests {
             return;
         };
         let now = Instant::from_ticks(u32::MAX);
-        let outcome = state.update(&packet, Direction::Original, Status::NONE, now, &config);
+        let outcome = state.update(&packet, Direction::Original, Before::default(), now, &config);
         let timeout = Some(Ticks::from_secs(120, 100));
         assert!(
             outcome
                 == Outcome::Accept(Effect {
                     timeout,
-                    set: Status::NONE
+                    ..Effect::default()
                 })
         );
         assert!(state.name() == Some("SYN_SENT"));

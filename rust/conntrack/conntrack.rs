@@ -24,6 +24,7 @@ pub mod packet;
 pub mod proto;
 pub mod reason;
 pub mod rule;
+pub mod seq;
 pub mod show;
 pub mod status;
 pub mod time;

@@ -12,16 +12,16 @@ use crate::{
     },
 };
 
-pub use crate::wire::tcp::{Segment, TcpView as Tcp};
+pub use crate::wire::tcp::{Options, Segment, TcpOption, TcpView as Tcp};
 
 /// How many bytes of a packet, from its network header on, are enough for all that is looked at.
 pub const HEADER_WINDOW: usize = 256;
 
 /// What the transport header says.
 #[derive(Clone, Copy, Debug)]
-pub enum Transport {
+pub enum Transport<'a> {
     /// TCP.
-    Tcp(TcpView),
+    Tcp(TcpView<'a>),
     /// UDP.
     Udp(UdpView),
     /// ICMP over IPv4.
@@ -47,7 +47,7 @@ pub struct Packet<'a> {
     bytes: &'a [u8],
     len: usize,
     network: Network,
-    transport: Transport,
+    transport: Transport<'a>,
 }
 
 /// What a packet is about.
@@ -111,7 +111,7 @@ impl<'a> Packet<'a> {
     /// What the transport header says.
     #[inline]
     #[must_use]
-    pub fn transport(&self) -> &Transport {
+    pub fn transport(&self) -> &Transport<'a> {
         &self.transport
     }
 

@@ -46,6 +46,22 @@ reasons! {
     TcpNotNew => "tcp segment starts no connection",
     /// TCP: not in this state.
     TcpState => "tcp segment does not fit the state",
+    /// TCP: beyond what the other end has offered to take.
+    TcpSeqAbove => "tcp sequence number above the window",
+    /// TCP: data of long ago.
+    TcpSeqBelow => "tcp sequence number below the window",
+    /// TCP: acknowledges what was not seen.
+    TcpAckAbove => "tcp acknowledgement of data not seen",
+    /// TCP: acknowledges data of long ago.
+    TcpAckBelow => "tcp acknowledgement below the window",
+    /// TCP: a little more than the other end has offered to take.
+    TcpOvershot => "tcp segment larger than the window",
+    /// TCP: a reset that its receiver would not believe (RFC 5961, 3).
+    TcpReset => "tcp reset below the window",
+    /// TCP: perhaps of a connection that was not seen to begin.
+    TcpUnjudged => "tcp segment let through unjudged",
+    /// TCP: asks whether a SYN was meant (RFC 5961, 4).
+    TcpChallenge => "tcp challenge acknowledgement",
     /// UDP: a length that is too small or behind the end.
     UdpLength => "bad udp length",
     /// ICMP: a type that nobody defined (RFC 1122, 3.2.2).

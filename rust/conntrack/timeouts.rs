@@ -38,6 +38,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether TCP connections are picked up in mid-stream.
     pub tcp_loose: bool,
+    /// Whether TCP segments outside of the windows pass as if they were inside.
+    pub tcp_be_liberal: bool,
+    /// Whether TCP resets below the window pass.
+    pub tcp_ignore_invalid_rst: bool,
     /// How many retransmissions mean that the other end is gone.
     pub tcp_max_retrans: u8,
 }
@@ -71,6 +75,8 @@ impl Config {
                 generic: secs(600),
             },
             tcp_loose: true,
+            tcp_be_liberal: false,
+            tcp_ignore_invalid_rst: false,
             tcp_max_retrans: 3,
         }
     }

@@ -4,7 +4,7 @@
 use conntrack::{
     ctinfo::CtInfo,
     packet::{Class, Packet},
-    proto::{Outcome, State},
+    proto::{Before, Outcome, State},
     status::Status,
     tuple::{Direction, Tuple},
 };
@@ -107,7 +107,7 @@ fn flow(context: &Context<'_, Namespace>, packet: &Packet<'_>, tuple: &Tuple) ->
                 return Decision::Tracked(conn, ctinfo);
             }
             Outcome::Repeat => shared.kill(&conn),
-            Outcome::Invalid(_) => return Decision::Invalid,
+            Outcome::Invalid(_) | Outcome::Shorten(..) => return Decision::Invalid,
         }
     }
     Decision::Drop
@@ -128,14 +128,23 @@ fn ctinfo(status: Status, direction: Direction) -> CtInfo {
 fn update(net: &Net<Namespace>, conn: &Conn, direction: Direction, packet: &Packet<'_>) -> Outcome {
     let now = netfilter::now();
     let config = &net.tracker().config;
-    let outcome = conn
-        .lock()
-        .update(packet, direction, conn.status(), now, config);
-    if let Outcome::Accept(effect) = outcome {
-        conn.set_status(effect.set);
-        if let Some(timeout) = effect.timeout {
-            conn.refresh(now, timeout);
+    let outcome = {
+        let mut state = conn.lock();
+        let before = Before {
+            status: conn.status(),
+            remaining: conn.expires().remaining(now).unwrap_or_default(),
+        };
+        state.update(packet, direction, before, now, config)
+    };
+    match outcome {
+        Outcome::Accept(effect) => {
+            conn.set_status(effect.set);
+            if let Some(timeout) = effect.timeout {
+                conn.refresh(now, timeout);
+            }
         }
+        Outcome::Shorten(_, timeout) => conn.refresh(now, timeout),
+        _ => {}
     }
     outcome
 }
@@ -150,7 +159,7 @@ fn open(net: &Net<Namespace>, packet: &Packet<'_>, tuple: &Tuple) -> Decision {
     let first = state.update(
         packet,
         Direction::Original,
-        Status::NONE,
+        Before::default(),
         netfilter::now(),
         config,
     );

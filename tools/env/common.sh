@@ -6,6 +6,8 @@ set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Downloads, the root and built kernels: outside the checkout, found again by what went in.
 cache=${IP_CONNTRACK_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ip_conntrack}
+# It may be a link to a larger disk.
+cache=$(realpath -m "$cache")
 # The kernel that is built: the newest linux-source of this series in the suites below.
 series=${KERNEL_SERIES:-7.3}
 suite=trixie

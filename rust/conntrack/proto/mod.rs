@@ -41,9 +41,20 @@ pub enum Outcome {
     Kill,
     /// It does not belong to it: INVALID.
     Invalid(Reason),
+    /// Nor does this one, but the entry has lost touch and shall live no longer than so.
+    Shorten(Reason, Ticks),
     /// The connection is over and the packet starts another: the entry goes, and the packet is
     /// looked at anew.
     Repeat,
+}
+
+/// What an entry is before a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// Its status bits.
+    pub status: Status,
+    /// How long it has left.
+    pub remaining: Ticks,
 }
 
 /// What changes of the entry.
@@ -53,13 +64,23 @@ pub struct Effect {
     pub timeout: Option<Ticks>,
     /// Status bits to set.
     pub set: Status,
+    /// What is odd about the packet, although it passes.
+    pub remark: Option<Reason>,
 }
 
 impl Effect {
+    /// Nothing changes, for a reason.
+    fn pass(remark: Reason) -> Outcome {
+        Outcome::Accept(Self {
+            remark: Some(remark),
+            ..Self::default()
+        })
+    }
+
     fn timeout(timeout: Ticks) -> Outcome {
         Outcome::Accept(Self {
             timeout: Some(timeout),
-            set: Status::NONE,
+            ..Self::default()
         })
     }
 }
@@ -84,20 +105,26 @@ impl State {
     }
 
     /// What `packet` does to a connection of this state; the one that starts it comes here too,
-    /// right after [`State::open`], with no status bit set.
+    /// right after [`State::open`], with no status bit set and no time left.
     #[inline]
     pub fn update(
         &mut self,
         packet: &Packet<'_>,
         direction: Direction,
-        status: Status,
+        entry: Before,
         now: Instant,
         config: &Config,
     ) -> Outcome {
+        let Before { status, remaining } = entry;
         let timeouts = &config.timeouts;
         match (self, packet.transport()) {
             (Self::Tcp(tcp), Transport::Tcp(segment)) => {
-                tcp.update(segment, direction, status, config)
+                let context = tcp::Context {
+                    status,
+                    remaining,
+                    config,
+                };
+                tcp.update(segment, direction, &context)
             }
             (Self::Udp(udp), Transport::Udp(_)) => udp.update(status, now, config),
             (Self::Icmp, _) => Effect::timeout(timeouts.icmp),

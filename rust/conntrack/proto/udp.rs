@@ -36,6 +36,7 @@ impl Udp {
             return Outcome::Accept(Effect {
                 timeout: Some(timeouts.udp_stream),
                 set: Status::ASSURED,
+                remark: None,
             });
         }
         Effect::timeout(timeouts.udp)

@@ -6,7 +6,7 @@ mod common;
 use common::{icmp, icmp6, parse, tcp, udp, udp6, HZ};
 use conntrack::{
     packet::{Class, Packet},
-    proto::{Outcome, State},
+    proto::{Before, Outcome, State},
     rule::{check_ct_target, ConntrackMatch, StateMatch},
     status::Status,
     time::{Instant, Ticks},
@@ -33,7 +33,7 @@ fn track(family: Family, bytes: &[u8], len: u32) {
         state.update(
             &packet,
             direction,
-            Status::NONE,
+            Before::default(),
             Instant::from_ticks(0),
             &config,
         );
@@ -106,13 +106,14 @@ proptest! {
         for (direction, flags, seq, ack, data) in segments {
             let bytes = tcp(direction, flags, seq, ack, data);
             let packet = parse(&bytes).unwrap();
-            match state.update(&packet, direction, status, Instant::from_ticks(seq), &config) {
+            let before = Before { status, remaining: Ticks::new(ack) };
+            match state.update(&packet, direction, before, Instant::from_ticks(seq), &config) {
                 Outcome::Accept(effect) => {
                     prop_assert_ne!(effect.timeout, Some(Ticks::new(0)));
                     prop_assert!(effect.timeout.is_none_or(|t| t <= Ticks::from_secs(432_000, HZ)));
                 }
                 Outcome::Repeat => break,
-                Outcome::Kill | Outcome::Invalid(_) => {}
+                Outcome::Kill | Outcome::Invalid(_) | Outcome::Shorten(..) => {}
             }
         }
     }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! TCP segments (RFC 9293).
 
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::{
+    network_endian::{U16, U32},
+    FromBytes,
+};
 use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::header;
-use crate::reason::Reason;
+use crate::{reason::Reason, seq::Seq};
 
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -50,31 +53,42 @@ pub enum Segment {
 
 /// A segment's header, checked.
 #[derive(Clone, Copy, Debug)]
-pub struct TcpView {
+pub struct TcpView<'a> {
     /// What it is to the state table.
     pub segment: Segment,
     /// Its sequence number.
-    pub seq: u32,
-    /// What it acknowledges.
-    pub ack: u32,
+    pub seq: Seq,
+    /// What it acknowledges; means something only if `acks`.
+    pub ack: Seq,
+    /// Whether it acknowledges anything.
+    pub acks: bool,
     /// Its window, not scaled.
     pub window: u16,
     /// How much of the sequence space it takes: data, SYN and FIN.
     pub space: u32,
+    /// Its options; none where they lie behind what is looked at of a packet.
+    pub options: Options<'a>,
 }
 
-impl TcpView {
+impl TcpView<'_> {
     /// The sequence number after it.
     #[inline]
     #[must_use]
-    pub fn end(&self) -> u32 {
-        self.seq.wrapping_add(self.space)
+    pub fn end(&self) -> Seq {
+        self.seq.add(self.space)
+    }
+
+    /// Whether it asks for a connection, or agrees to one.
+    #[inline]
+    #[must_use]
+    pub fn is_syn(&self) -> bool {
+        matches!(self.segment, Segment::Syn | Segment::SynAck)
     }
 }
 
 /// Reads the segment at `offset` of a packet of `len` bytes.
 #[inline]
-pub(crate) fn parse(bytes: &[u8], offset: usize, len: usize) -> Result<TcpView, Reason> {
+pub(crate) fn parse(bytes: &[u8], offset: usize, len: usize) -> Result<TcpView<'_>, Reason> {
     let header: &Header = header(bytes, offset).ok_or(Reason::TransportTruncated)?;
     let segment_len = len.saturating_sub(offset);
     let header_len = usize::from(header.data_offset >> 4).saturating_mul(4);
@@ -87,13 +101,79 @@ pub(crate) fn parse(bytes: &[u8], offset: usize, len: usize) -> Result<TcpView, 
     let data = u32::try_from(segment_len.saturating_sub(header_len)).unwrap_or(u32::MAX);
     let counted =
         u32::from(header.flags & SYN != 0).wrapping_add(u32::from(header.flags & FIN != 0));
+    let options = bytes
+        .get(offset.saturating_add(size_of::<Header>())..offset.saturating_add(header_len))
+        .unwrap_or_default();
     Ok(TcpView {
         segment: segment(header.flags),
-        seq: header.seq.get(),
-        ack: header.ack.get(),
+        seq: Seq::new(header.seq.get()),
+        ack: Seq::new(header.ack.get()),
+        acks: header.flags & ACK != 0,
         window: header.window.get(),
         space: data.wrapping_add(counted),
+        options: Options(options),
     })
+}
+
+/// The options of a segment, from the first on; they end where one makes no sense.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a>(&'a [u8]);
+
+/// An option that the tracker knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOption<'a> {
+    /// By how many bits the sender's windows are shifted (RFC 7323, 2).
+    Scale(u8),
+    /// Selective acknowledgements may be sent (RFC 2018, 2).
+    SackPermitted,
+    /// Blocks that were received (RFC 2018, 3): at least one, each its first sequence number
+    /// and the one behind its last.
+    Sack(&'a [[U32; 2]]),
+    /// Another.
+    Other,
+}
+
+impl Options<'_> {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = TcpOption<'a>;
+
+    fn next(&mut self) -> Option<TcpOption<'a>> {
+        const END: u8 = 0;
+        const NOTHING: u8 = 1;
+        const SCALE: u8 = 3;
+        const SACK_PERMITTED: u8 = 4;
+        const SACK: u8 = 5;
+        /// RFC 7323, 2.3: who says more means this.
+        const MOST_SCALE: u8 = 14;
+        loop {
+            match *self.0 {
+                [] | [END, ..] => return None,
+                [NOTHING, ref rest @ ..] => self.0 = rest,
+                [kind, length, ref rest @ ..] => {
+                    let (value, rest) =
+                        rest.split_at_checked(usize::from(length).checked_sub(2)?)?;
+                    self.0 = rest;
+                    return Some(match (kind, value) {
+                        (SCALE, [scale]) => TcpOption::Scale((*scale).min(MOST_SCALE)),
+                        (SACK_PERMITTED, []) => TcpOption::SackPermitted,
+                        (SACK, blocks) => match <[[U32; 2]]>::ref_from_bytes(blocks) {
+                            Ok(blocks) if !blocks.is_empty() => TcpOption::Sack(blocks),
+                            _ => TcpOption::Other,
+                        },
+                        _ => TcpOption::Other,
+                    });
+                }
+                [_] => return None,
+            }
+        }
+    }
 }
 
 /// Whether a sender would set these flags together; ECN and PSH say nothing.
@@ -149,6 +229,35 @@ mod tests {
             let name = letters(flags);
             assert_eq!(sensible(flags), SENSIBLE.contains(&name.as_str()), "{name}");
         }
+    }
+
+    #[test]
+    fn options_end_where_they_make_no_sense() {
+        let read = |bytes: &'static [u8]| Options(bytes).collect::<Vec<_>>();
+        let scale = TcpOption::Scale(7);
+        assert_eq!(read(&[]), []);
+        assert_eq!(
+            read(&[2, 4, 5, 180, 4, 2, 1, 3, 3, 7, 0, 9]).get(1..),
+            Some(&[TcpOption::SackPermitted, scale][..])
+        );
+        assert_eq!(read(&[3, 3, 200]), [TcpOption::Scale(14)]);
+        // No length, lengths of 0 and 1, one that goes beyond the end.
+        for tail in [&[3][..], &[3, 0, 7], &[3, 1, 7], &[3, 4, 7], &[254, 255, 0]] {
+            assert_eq!(
+                Options(&[&[3, 3, 7], tail].concat()).collect::<Vec<_>>(),
+                [scale]
+            );
+        }
+        // Of a wrong size they say nothing.
+        assert_eq!(
+            read(&[3, 2, 4, 3, 0, 5, 2, 5, 6, 0, 0, 0, 1]),
+            [TcpOption::Other; 4]
+        );
+        let sack = [5, 10, 0, 0, 0, 1, 0, 0, 0, 9];
+        let Some(TcpOption::Sack(blocks)) = Options(&sack).next() else {
+            panic!()
+        };
+        assert_eq!(blocks, [[U32::new(1), U32::new(9)]]);
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //! TCP (RFC 9293): states, and the cases that a table cannot tell.
 
 mod table;
+mod window;
 
 pub use self::table::{step, State, Step};
 
+use self::window::{End, Ends, Fit, Flags, Offer};
 use super::{Effect, Outcome};
 use crate::{
     packet::{Segment, Tcp as View},
     reason::Reason,
+    seq::Seq,
     status::Status,
     time::Ticks,
     timeouts::{Config, Timeouts},
@@ -48,17 +51,20 @@ impl StateTimeouts {
 /// What the last segment was that counted, or that was let through unjudged.
 #[derive(Clone, Copy, Debug)]
 struct Last {
+    seq: Seq,
+    ack: Seq,
+    end: Seq,
+    window: u16,
     segment: Segment,
     direction: Direction,
-    seq: u32,
-    ack: u32,
-    end: u32,
-    window: u16,
+    /// What its options offered, of a SYN that was let through.
+    offer: Offer,
 }
 
 /// What is remembered of a TCP connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp {
+    ends: Ends,
     last: Last,
     state: State,
     /// How often the last acknowledgement came again.
@@ -68,33 +74,46 @@ pub struct Tcp {
     /// A SYN was let through while the last FIN was waiting for its ACK: the next ACK may be
     /// the challenge to it (RFC 5961), not the answer to the FIN.
     expect_challenge: bool,
-    /// An end closed in good order, so the tuple may be used anew.
-    close_began: bool,
+}
+
+/// What there is to know beside the segment.
+pub(super) struct Context<'a> {
+    pub(super) status: Status,
+    /// How long the entry has left.
+    pub(super) remaining: Ticks,
+    pub(super) config: &'a Config,
 }
 
 impl Tcp {
     /// The state of a connection that `segment` may start.
-    pub(super) fn open(segment: &View, config: &Config) -> Result<Self, Reason> {
-        match step(Direction::Original, segment.segment, State::None) {
-            Step::To(State::SynSent) => {}
+    pub(super) fn open(segment: &View<'_>, config: &Config) -> Result<Self, Reason> {
+        let ends = match step(Direction::Original, segment.segment, State::None) {
+            Step::To(State::SynSent) => Ends {
+                original: End::first(segment),
+                reply: End::default(),
+            },
             // A connection taken over in mid-stream, from another firewall or after a restart.
-            Step::To(_) if config.tcp_loose => {}
+            Step::To(_) if config.tcp_loose => Ends {
+                original: End::picked_up(segment),
+                reply: End::opposite(),
+            },
             _ => return Err(Reason::TcpNotNew),
-        }
+        };
         Ok(Self {
+            ends,
             last: Last {
+                seq: Seq::default(),
+                ack: Seq::default(),
+                end: Seq::default(),
+                window: 0,
                 segment: Segment::None,
                 direction: Direction::Original,
-                seq: 0,
-                ack: 0,
-                end: 0,
-                window: 0,
+                offer: Offer::default(),
             },
             state: State::None,
             retrans: 0,
             simultaneous_open: false,
             expect_challenge: false,
-            close_began: false,
         })
     }
 
@@ -114,10 +133,9 @@ impl Tcp {
     #[inline]
     pub(super) fn update(
         &mut self,
-        segment: &View,
+        segment: &View<'_>,
         direction: Direction,
-        status: Status,
-        config: &Config,
+        context: &Context<'_>,
     ) -> Outcome {
         let old = self.state;
         match step(direction, segment.segment, old) {
@@ -126,51 +144,56 @@ impl Tcp {
                 if self.may_reopen(direction) {
                     Outcome::Repeat
                 } else {
-                    self.let_through(segment, direction, old)
+                    self.let_through(segment, direction)
                 }
             }
             Step::Ignore if self.answers_unjudged_syn(segment, direction) => {
-                // Both ends agree on a start that was not believed: believe it. A close that
-                // was seen is that of the connection before.
-                self.expect_challenge = false;
-                self.close_began = false;
-                self.enter(
-                    State::SynRecv,
-                    State::SynSent,
-                    segment,
-                    direction,
-                    status,
-                    config,
-                )
+                self.resync(direction);
+                self.place(segment, direction, State::SynRecv, State::SynSent, context)
             }
-            Step::Ignore => self.let_through(segment, direction, old),
+            Step::Ignore => self.let_through(segment, direction),
             Step::To(State::TimeWait) if self.is_challenge(segment, direction) => {
                 self.expect_challenge = false;
-                Outcome::Accept(Effect::default())
+                Effect::pass(Reason::TcpChallenge)
+            }
+            Step::To(State::Close) if segment.segment == Segment::Rst => {
+                self.reset(segment, direction, context)
             }
             Step::To(new) => {
                 let new = self.settle_simultaneous_open(new, segment, direction);
-                self.enter(new, old, segment, direction, status, config)
+                self.place(segment, direction, new, old, context)
             }
         }
     }
 
-    /// Whether a SYN after the end may start the tuple anew (RFC 9293, 3.6.1): both ends closed
-    /// in good order, or this end has just reset.
+    /// Whether a SYN after the end may start the tuple anew (RFC 9293, 3.6.1): an end has closed
+    /// in good order, or this one has just reset.
     fn may_reopen(&self, direction: Direction) -> bool {
-        self.close_began || (self.last.segment == Segment::Rst && self.last.direction == direction)
+        self.ends.any(Flags::CLOSED_FIRST)
+            || (self.last.segment == Segment::Rst && self.last.direction == direction)
     }
 
     /// Whether this SYN/ACK answers a SYN that was let through unjudged.
-    fn answers_unjudged_syn(&self, segment: &View, direction: Direction) -> bool {
+    fn answers_unjudged_syn(&self, segment: &View<'_>, direction: Direction) -> bool {
         segment.segment == Segment::SynAck
             && self.last.segment == Segment::Syn
             && self.last.direction != direction
             && segment.ack == self.last.end
     }
 
+    /// Both ends agree on a start that was not believed: believe it, with what that SYN said.
+    fn resync(&mut self, direction: Direction) {
+        let Last {
+            end, window, offer, ..
+        } = self.last;
+        self.expect_challenge = false;
+        let (sender, receiver) = self.ends.pair(direction);
+        *receiver = End::resumed(end, window, offer);
+        sender.reset();
+    }
+
     /// Whether this ACK answers a SYN that was let through, not the last FIN.
-    fn is_challenge(&self, segment: &View, direction: Direction) -> bool {
+    fn is_challenge(&self, segment: &View<'_>, direction: Direction) -> bool {
         self.state == State::LastAck
             && segment.segment == Segment::Ack
             && self.last.segment == Segment::Syn
@@ -183,7 +206,7 @@ impl Tcp {
     fn settle_simultaneous_open(
         &mut self,
         new: State,
-        segment: &View,
+        segment: &View<'_>,
         direction: Direction,
     ) -> State {
         match new {
@@ -201,55 +224,172 @@ impl Tcp {
     }
 
     /// Remembers a segment that is let through without a change.
-    fn let_through(&mut self, segment: &View, direction: Direction, state: State) -> Outcome {
-        let ack = if state == State::SynSent
+    fn let_through(&mut self, segment: &View<'_>, direction: Direction) -> Outcome {
+        let challenge = self.state == State::SynSent
             && segment.segment == Segment::Ack
-            && direction == Direction::Reply
-        {
-            segment.ack
-        } else {
-            self.last.ack
-        };
+            && direction == Direction::Reply;
         self.last = Last {
-            segment: segment.segment,
-            direction,
             seq: segment.seq,
-            ack,
+            ack: if challenge {
+                segment.ack
+            } else {
+                self.last.ack
+            },
             end: segment.end(),
             window: segment.window,
+            segment: segment.segment,
+            direction,
+            offer: self.last.offer,
         };
         if segment.segment == Segment::Syn && direction == Direction::Original {
-            self.expect_challenge = state == State::LastAck;
+            self.last.offer = Offer::read(segment.options);
+            self.expect_challenge = self.state == State::LastAck;
             // What the server acknowledges next may be this one.
             self.simultaneous_open = false;
         }
-        Outcome::Accept(Effect::default())
+        Effect::pass(Reason::TcpUnjudged)
+    }
+
+    /// A reset: whoever can guess a number near the window could end connections of others, so
+    /// of an open one only the exact number does it (RFC 5961, 3).
+    fn reset(
+        &mut self,
+        segment: &View<'_>,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Outcome {
+        let old = self.state;
+        // The end has come; what is remembered may be of a use of the tuple before.
+        if self.is_closing() {
+            return self.enter(segment, direction, State::Close, old, context);
+        }
+        let open = old == State::Established && context.status.contains(Status::ASSURED);
+        let (_, receiver) = self.ends.pair(direction);
+        let mut new = State::Close;
+        if receiver.flags.has(Flags::HAS_ACKED) && self.last.segment != Segment::Syn {
+            let acked = receiver.acked;
+            let answers_unjudged_syn = segment.seq == Seq::new(0) && !open;
+            if !answers_unjudged_syn {
+                if acked.after(segment.seq) && !context.config.tcp_ignore_invalid_rst {
+                    return Outcome::Invalid(Reason::TcpReset);
+                }
+                if open && segment.seq != acked && !self.follows_data(segment, direction) {
+                    // The other end will ask with a challenge if it means nothing to it.
+                    new = old;
+                }
+            }
+            if new == State::Close {
+                return self.place(segment, direction, new, old, context);
+            }
+        }
+        if self.refuses_unjudged(segment, direction, context.status) {
+            return self.enter(segment, direction, new, old, context);
+        }
+        self.place(segment, direction, new, old, context)
+    }
+
+    /// Whether it is over but for what is still on its way; such an entry may also be evicted.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        matches!(
+            self.state,
+            State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
+        )
+    }
+
+    /// Whether a reset comes right behind data of the same sender.
+    fn follows_data(&self, segment: &View<'_>, direction: Direction) -> bool {
+        self.last.segment == Segment::Ack
+            && self.last.direction == direction
+            && segment.seq == self.last.end
+    }
+
+    /// Whether a reset refuses a segment that was let through unjudged: its numbers are not those
+    /// of the windows that are remembered.
+    fn refuses_unjudged(&self, segment: &View<'_>, direction: Direction, status: Status) -> bool {
+        let last = &self.last;
+        let syn = status.contains(Status::SEEN_REPLY)
+            && last.segment == Segment::Syn
+            && last.direction != direction;
+        let ack = !status.contains(Status::ASSURED) && last.segment == Segment::Ack;
+        let challenged = self.state == State::SynSent
+            && last.segment == Segment::Ack
+            && last.direction == Direction::Reply;
+        ((syn || ack) && segment.ack == last.end) || (challenged && segment.seq == last.ack)
+    }
+
+    /// The connection is to be in state `new`, if the segment fits.
+    fn place(
+        &mut self,
+        segment: &View<'_>,
+        direction: Direction,
+        new: State,
+        old: State,
+        context: &Context<'_>,
+    ) -> Outcome {
+        let liberal = context.config.tcp_be_liberal;
+        match self.ends.fit(segment, direction, self.state, liberal) {
+            Fit::Late(reason) => return Effect::pass(reason),
+            Fit::Outside(reason) => return self.outside(segment, direction, reason, context),
+            Fit::In if segment.segment == Segment::Ack => {
+                self.count_retransmission(segment, direction);
+            }
+            Fit::In | Fit::Tolerated => {}
+        }
+        self.enter(segment, direction, new, old, context)
+    }
+
+    /// A segment outside of the windows. Where both ends seem to close, or the same one again,
+    /// it is rather the tracker that has lost count: the entry need not stay for days.
+    fn outside(
+        &mut self,
+        segment: &View<'_>,
+        direction: Direction,
+        reason: Reason,
+        context: &Context<'_>,
+    ) -> Outcome {
+        let ends = |segment| matches!(segment, Segment::Fin | Segment::Rst);
+        let keeps = !context.status.contains(Status::ASSURED)
+            || context.status.contains(Status::FIXED_TIMEOUT);
+        if keeps || !ends(segment.segment) {
+            return Outcome::Invalid(reason);
+        }
+        if self.last.direction == direction || !ends(self.last.segment) {
+            self.last.segment = segment.segment;
+            self.last.direction = direction;
+            return Outcome::Invalid(reason);
+        }
+        let least = Ticks::from_secs(120, context.config.hz);
+        let timeout = context.config.timeouts.tcp_unacknowledged;
+        if context.remaining >= least && context.remaining > timeout {
+            return Outcome::Shorten(reason, timeout);
+        }
+        Outcome::Invalid(reason)
     }
 
     /// The connection is in state `new`.
     fn enter(
         &mut self,
+        segment: &View<'_>,
+        direction: Direction,
         new: State,
         old: State,
-        segment: &View,
-        direction: Direction,
-        status: Status,
-        config: &Config,
+        context: &Context<'_>,
     ) -> Outcome {
-        if segment.segment == Segment::Ack {
-            self.count_retransmission(segment, direction);
-        }
         self.last.segment = segment.segment;
         self.last.direction = direction;
         self.state = new;
         if new == State::FinWait && old != State::FinWait {
-            self.close_began = true;
+            let (sender, _) = self.ends.pair(direction);
+            sender.flags = sender.flags | Flags::CLOSED_FIRST;
         }
-        let timeout = self.timeout(new, segment, &config.timeouts, config.tcp_max_retrans);
-        if status.contains(Status::SEEN_REPLY) {
+        let timeouts = &context.config.timeouts;
+        let timeout = self.timeout(segment, context.config);
+        if context.status.contains(Status::SEEN_REPLY) {
             return Outcome::Accept(Effect {
                 timeout: Some(timeout),
                 set: assured(old, new),
+                remark: None,
             });
         }
         match segment.segment {
@@ -259,44 +399,44 @@ impl Tcp {
             Segment::Syn if old == State::SynSent => Outcome::Accept(Effect::default()),
             // Picked up in mid-stream: five days are for those that answer.
             _ if new == State::Established => {
-                Effect::timeout(timeout.min(config.timeouts.tcp_unacknowledged))
+                Effect::timeout(timeout.min(timeouts.tcp_unacknowledged))
             }
             _ => Effect::timeout(timeout),
         }
     }
 
     /// Counts how often the same acknowledgement comes again.
-    fn count_retransmission(&mut self, segment: &View, direction: Direction) {
-        let last = Last {
-            segment: self.last.segment,
-            direction,
-            seq: segment.seq,
-            ack: segment.ack,
-            end: segment.end(),
-            window: segment.window,
-        };
-        let again = self.last.direction == direction
-            && self.last.seq == last.seq
-            && self.last.ack == last.ack
-            && self.last.end == last.end
-            && self.last.window == last.window;
-        self.retrans = if again {
-            self.retrans.saturating_add(1)
-        } else {
-            0
-        };
-        self.last = last;
+    fn count_retransmission(&mut self, segment: &View<'_>, direction: Direction) {
+        let last = &mut self.last;
+        let again = last.direction == direction
+            && last.seq == segment.seq
+            && last.ack == segment.ack
+            && last.end == segment.end()
+            && last.window == segment.window;
+        if again {
+            self.retrans = self.retrans.saturating_add(1);
+            return;
+        }
+        self.retrans = 0;
+        last.seq = segment.seq;
+        last.ack = segment.ack;
+        last.end = segment.end();
+        last.window = segment.window;
     }
 
-    /// How long it lives in `state`.
-    fn timeout(&self, state: State, segment: &View, timeouts: &Timeouts, max_retrans: u8) -> Ticks {
-        let usual = timeouts.tcp.of(state);
-        if self.retrans >= max_retrans {
-            usual.min(timeouts.tcp_retrans)
-        } else if segment.segment == Segment::Rst && state == State::Established {
-            usual.min(timeouts.tcp_unacknowledged)
-        } else if self.last.window == 0 {
-            usual.min(timeouts.tcp_retrans)
+    /// How long it lives in its state after a segment.
+    fn timeout(&self, segment: &View<'_>, config: &Config) -> Ticks {
+        let timeouts = &config.timeouts;
+        let usual = timeouts.tcp.of(self.state);
+        let [retrans, unacknowledged] =
+            [timeouts.tcp_retrans, timeouts.tcp_unacknowledged].map(|shorter| usual > shorter);
+        let half_reset = segment.segment == Segment::Rst && self.state == State::Established;
+        if self.retrans >= config.tcp_max_retrans && retrans {
+            timeouts.tcp_retrans
+        } else if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED)) && unacknowledged {
+            timeouts.tcp_unacknowledged
+        } else if self.last.window == 0 && retrans {
+            timeouts.tcp_retrans
         } else {
             usual
         }

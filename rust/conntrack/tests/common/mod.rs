@@ -4,13 +4,14 @@
 
 use conntrack::{
     packet::{Class, Packet},
-    proto::{Effect, Outcome, State},
+    proto::{Before, Effect, Outcome, State},
+    reason::Reason,
     status::Status,
     time::{Instant, Ticks},
     timeouts::Config,
     tuple::{Direction, Family, Tuple},
 };
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, TcpOptionElement};
 
 /// Ticks in a second of the tests' clock.
 pub const HZ: u32 = 250;
@@ -29,9 +30,25 @@ pub fn ends<T>(direction: Direction, client: T, server: T) -> (T, T) {
 
 /// A TCP segment between client port 1031 and server port 23; `flags` as tcpdump has them.
 pub fn tcp(direction: Direction, flags: &str, seq: u32, ack: u32, data: usize) -> Vec<u8> {
+    segment(direction, flags, seq, ack, data, 8192, &[])
+}
+
+/// The same with a window and options.
+pub fn segment(
+    direction: Direction,
+    flags: &str,
+    seq: u32,
+    ack: u32,
+    data: usize,
+    window: u16,
+    options: &[TcpOptionElement],
+) -> Vec<u8> {
     let (src, dst) = ends(direction, CLIENT, SERVER);
     let (sport, dport) = ends(direction, 1031, 23);
-    let mut builder = PacketBuilder::ipv4(src, dst, 64).tcp(sport, dport, seq, 8192);
+    let mut builder = PacketBuilder::ipv4(src, dst, 64)
+        .tcp(sport, dport, seq, window)
+        .options(options)
+        .unwrap();
     for flag in flags.chars() {
         builder = match flag {
             'S' => builder.syn(),
@@ -46,6 +63,14 @@ pub fn tcp(direction: Direction, flags: &str, seq: u32, ack: u32, data: usize) -
     let mut bytes = Vec::new();
     builder.write(&mut bytes, &vec![0; data]).unwrap();
     bytes
+}
+
+/// The outcome of a packet that passes and changes nothing, for a reason.
+pub fn passes(remark: Reason) -> Outcome {
+    Outcome::Accept(Effect {
+        remark: Some(remark),
+        ..Effect::default()
+    })
 }
 
 pub fn udp(direction: Direction, data: usize) -> Vec<u8> {
@@ -145,15 +170,22 @@ impl Entry {
     /// What another packet does to it.
     pub fn packet(&mut self, direction: Direction, bytes: &[u8]) -> Outcome {
         let packet = parse(bytes).unwrap();
+        let before = Before {
+            status: self.status,
+            remaining: self.timeout,
+        };
         let outcome = self
             .state
-            .update(&packet, direction, self.status, self.now, &self.config);
-        if let Outcome::Accept(Effect { timeout, set }) = outcome {
+            .update(&packet, direction, before, self.now, &self.config);
+        if let Outcome::Accept(Effect { timeout, set, .. }) = outcome {
             self.status = self.status | set;
             self.timeout = timeout.unwrap_or(self.timeout);
             if direction == Direction::Reply {
                 self.status = self.status | Status::SEEN_REPLY;
             }
+        }
+        if let Outcome::Shorten(_, timeout) = outcome {
+            self.timeout = timeout;
         }
         outcome
     }

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Whether a segment lies within the windows that both ends have offered.
+//!
+//! After Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (2000), with windows
+//! that scale (RFC 7323) and selective acknowledgements (RFC 2018). The tracker stands between the
+//! ends: a segment that it sees may be lost after it, and one that reached its end may have gone
+//! by another way. So a segment has to touch its window, not to lie in it, and one that is late is
+//! let through without counting.
+
+use core::ops::{BitAnd, BitOr, Not};
+
+use super::State;
+use crate::{
+    packet::{Options, Segment, Tcp as View, TcpOption},
+    reason::Reason,
+    seq::Seq,
+    tuple::Direction,
+};
+
+/// What is known of an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    /// It has offered to scale windows.
+    pub(super) const SCALES: Self = Self(1 << 0);
+    /// It has allowed selective acknowledgements.
+    pub(super) const SACKS: Self = Self(1 << 1);
+    /// It was not seen from its beginning, so what does not fit may fit.
+    pub(super) const LIBERAL: Self = Self(1 << 2);
+    /// It waits for the acknowledgement of data.
+    pub(super) const UNACKNOWLEDGED: Self = Self(1 << 3);
+    /// It was the first to close.
+    pub(super) const CLOSED_FIRST: Self = Self(1 << 4);
+    /// `acked` means something.
+    pub(super) const HAS_ACKED: Self = Self(1 << 5);
+
+    pub(super) fn has(self, flag: Self) -> bool {
+        self & flag == flag
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitAnd for Flags {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl Not for Flags {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self(!self.0)
+    }
+}
+
+/// What the options of a SYN say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offer {
+    /// [`Flags::SCALES`], [`Flags::SACKS`].
+    pub(super) flags: Flags,
+    /// By how many bits its windows are shifted.
+    pub(super) scale: u8,
+}
+
+impl Offer {
+    pub(super) fn read(options: Options<'_>) -> Self {
+        let mut offer = Self::default();
+        for option in options {
+            match option {
+                TcpOption::Scale(bits) => {
+                    offer.flags = offer.flags | Flags::SCALES;
+                    offer.scale = bits;
+                }
+                TcpOption::SackPermitted => offer.flags = offer.flags | Flags::SACKS,
+                _ => {}
+            }
+        }
+        offer
+    }
+}
+
+/// One end of a connection: what it has sent, and what it has said of what it takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    /// Behind the last byte that it has sent.
+    pub(super) sent: Seq,
+    /// Behind the last byte that the other end has offered to take from it.
+    limit: Seq,
+    /// The largest window that it has offered, in bytes; zero where it has sent nothing yet.
+    window: u32,
+    /// The last byte that it has acknowledged; see [`Flags::HAS_ACKED`].
+    pub(super) acked: Seq,
+    /// By how many bits its windows are shifted.
+    scale: u8,
+    pub(super) flags: Flags,
+}
+
+impl End {
+    /// The end that sends the first segment seen, a SYN.
+    pub(super) fn first(segment: &View<'_>) -> Self {
+        let mut end = Self::default();
+        end.begin(segment);
+        end
+    }
+
+    /// The end that sends the first segment seen, in mid-stream. What was agreed before is not
+    /// known: windows may scale, and data may be acknowledged selectively.
+    pub(super) fn picked_up(segment: &View<'_>) -> Self {
+        let window = u32::from(segment.window).max(1);
+        Self {
+            sent: segment.end(),
+            limit: segment.end().add(window),
+            window,
+            ..Self::opposite()
+        }
+    }
+
+    /// The other end of one that was picked up.
+    pub(super) fn opposite() -> Self {
+        Self {
+            flags: Flags::SACKS | Flags::LIBERAL,
+            ..Self::default()
+        }
+    }
+
+    /// An end that has sent up to `sent`, a SYN with this window and offer.
+    pub(super) fn resumed(sent: Seq, window: u16, offer: Offer) -> Self {
+        Self {
+            sent,
+            limit: sent,
+            window: u32::from(window).max(1),
+            acked: Seq::default(),
+            scale: offer.scale,
+            flags: offer.flags,
+        }
+    }
+
+    /// Forgets what was seen of it.
+    pub(super) fn reset(&mut self) {
+        *self = Self {
+            flags: self.flags & Flags::LIBERAL,
+            ..Self::default()
+        };
+    }
+
+    /// Begins, or begins anew, with a SYN.
+    fn begin(&mut self, segment: &View<'_>) {
+        self.sent = segment.end();
+        self.limit = self.sent;
+        self.window = u32::from(segment.window).max(1);
+        self.take_offer(segment.options);
+    }
+
+    /// The offer of a SYN takes the place of all that was known; a SYN without options says
+    /// nothing.
+    fn take_offer(&mut self, options: Options<'_>) {
+        if !options.is_empty() {
+            let offer = Offer::read(options);
+            self.scale = offer.scale;
+            self.flags = (self.flags & Flags::LIBERAL) | offer.flags;
+        }
+    }
+
+    /// How far back an acknowledgement of the other end's data may lie.
+    fn ack_window(&self) -> u32 {
+        /// More than any window that does not scale.
+        const LEAST: u32 = 66_000;
+        self.window.max(LEAST)
+    }
+}
+
+/// How a segment lies to the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It counts.
+    In,
+    /// It does not fit, and passes as if it did: not enough is known of its sender.
+    Tolerated,
+    /// It is let through and does not count.
+    Late(Reason),
+    /// It does not belong to the connection.
+    Outside(Reason),
+}
+
+/// What a segment says, after all that is to be read into it.
+struct Claim {
+    seq: Seq,
+    end: Seq,
+    ack: Seq,
+    /// The highest that is acknowledged, selectively or not.
+    sack: Seq,
+}
+
+/// Both ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) original: End,
+    pub(super) reply: End,
+}
+
+impl Ends {
+    /// The sender and the receiver of segments in `direction`.
+    pub(super) fn pair(&mut self, direction: Direction) -> (&mut End, &mut End) {
+        match direction {
+            Direction::Original => (&mut self.original, &mut self.reply),
+            Direction::Reply => (&mut self.reply, &mut self.original),
+        }
+    }
+
+    /// Whether one of them has the flag.
+    pub(super) fn any(&self, flag: Flags) -> bool {
+        (self.original.flags | self.reply.flags).has(flag)
+    }
+
+    /// How a segment lies to the windows of a connection in `state`; what it tells of them is
+    /// remembered if it counts. `liberal`: what does not fit counts for nothing, and passes.
+    pub(super) fn fit(
+        &mut self,
+        segment: &View<'_>,
+        direction: Direction,
+        state: State,
+        liberal: bool,
+    ) -> Fit {
+        let (sender, receiver) = self.pair(direction);
+        let mut sack = segment.ack;
+        if receiver.flags.has(Flags::SACKS) {
+            sack = highest_ack(segment);
+        }
+        if introduce(sender, receiver, segment, sack, direction, state) == Introduced::Fully {
+            return Fit::In;
+        }
+        let claim = claim(sender, receiver, segment, sack, state);
+        let liberal = liberal || sender.flags.has(Flags::LIBERAL);
+        match place(sender, receiver, &claim) {
+            Fit::In => {
+                learn(sender, receiver, segment, &claim);
+                Fit::In
+            }
+            _ if liberal => Fit::Tolerated,
+            misfit => misfit,
+        }
+    }
+}
+
+/// The highest that a segment acknowledges, selectively or not.
+fn highest_ack(segment: &View<'_>) -> Seq {
+    let mut options = segment.options;
+    let blocks = options.find_map(|option| match option {
+        TcpOption::Sack(blocks) => Some(blocks),
+        _ => None,
+    });
+    blocks
+        .unwrap_or_default()
+        .iter()
+        .fold(segment.ack, |highest, [_, behind]| {
+            highest.later(Seq::new(behind.get()))
+        })
+}
+
+/// Whether a segment was all that its sender had to say so far.
+#[derive(PartialEq, Eq)]
+enum Introduced {
+    Fully,
+    ToBePlaced,
+}
+
+/// Takes the first segment of an end, or one that begins it anew.
+fn introduce(
+    sender: &mut End,
+    receiver: &mut End,
+    segment: &View<'_>,
+    sack: Seq,
+    direction: Direction,
+    state: State,
+) -> Introduced {
+    let new = sender.window == 0;
+    let again =
+        matches!(state, State::SynSent | State::SynRecv) && segment.end().after(sender.sent);
+    if segment.is_syn() && (new || again) {
+        sender.begin(segment);
+        // RFC 7323, 2.2: windows scale only if both ends say so.
+        if direction == Direction::Reply && !(sender.flags & receiver.flags).has(Flags::SCALES) {
+            sender.scale = 0;
+            receiver.scale = 0;
+        }
+        // A SYN that crosses the other's acknowledges nothing that could be looked at.
+        if !segment.acks && (new || direction == Direction::Reply) {
+            return Introduced::Fully;
+        }
+    } else if new {
+        sender.sent = segment.end();
+        sender.window = scaled(segment, sender).max(1);
+        sender.limit = sender.sent.add(sender.window);
+        if receiver.window == 0 {
+            // Nothing was seen of it: it has sent what is acknowledged here.
+            receiver.sent = sack;
+            receiver.limit = sack;
+        } else if sack == receiver.sent.add(1) {
+            // The answer to a keepalive, perhaps, which takes a byte that was sent before.
+            receiver.sent = sack;
+        }
+    }
+    Introduced::ToBePlaced
+}
+
+/// The window of a segment that is no SYN, in bytes.
+fn scaled(segment: &View<'_>, sender: &End) -> u32 {
+    u32::from(segment.window) << sender.scale.min(14)
+}
+
+/// Reads a segment as its sender means it.
+fn claim(sender: &End, receiver: &End, segment: &View<'_>, sack: Seq, state: State) -> Claim {
+    let reset = segment.segment == Segment::Rst;
+    // Some stacks set ACK in a reset and acknowledge nothing.
+    let acks = segment.acks && !(reset && segment.ack == Seq::new(0));
+    let (ack, sack) = if acks {
+        (segment.ack, sack)
+    } else {
+        (receiver.sent, receiver.sent)
+    };
+    // The refusal of a SYN has no number of its own (RFC 9293, 3.5.2).
+    let (seq, end) = if reset && segment.seq == Seq::new(0) && state == State::SynSent {
+        (sender.sent, sender.sent)
+    } else {
+        (segment.seq, segment.end())
+    };
+    Claim {
+        seq,
+        end,
+        ack,
+        sack,
+    }
+}
+
+/// Where a segment lies.
+fn place(sender: &mut End, receiver: &End, claim: &Claim) -> Fit {
+    // The last byte of the receiver's largest window back from what was sent.
+    let touches = claim.end.after(sender.sent.back(receiver.window).back(1));
+    let ack_recent = claim
+        .sack
+        .after(receiver.sent.back(sender.ack_window()).back(1));
+    let acks_unsent = claim.sack.after(receiver.sent);
+    if claim.seq.after(sender.limit) {
+        let over = claim.end.since(sender.limit).wrapping_add(1);
+        let small = receiver.window != 0 && touches && over <= receiver.window;
+        if small && ack_recent && !acks_unsent {
+            // Some send more than was offered. If rules let it pass and the other end takes it,
+            // its acknowledgement must not count as one of data that was never sent.
+            sender.sent = claim.end;
+            sender.flags = sender.flags | Flags::UNACKNOWLEDGED;
+            return Fit::Late(Reason::TcpOvershot);
+        }
+        return Fit::Outside(Reason::TcpSeqAbove);
+    }
+    if acks_unsent {
+        return Fit::Outside(Reason::TcpAckAbove);
+    }
+    if receiver.window != 0 && !touches {
+        return Fit::Late(Reason::TcpSeqBelow);
+    }
+    if !ack_recent {
+        return Fit::Late(Reason::TcpAckBelow);
+    }
+    Fit::In
+}
+
+/// Remembers what a segment that counts tells of both ends.
+fn learn(sender: &mut End, receiver: &mut End, segment: &View<'_>, claim: &Claim) {
+    // RFC 7323, 2.2: the window of a SYN is never scaled.
+    let window = if segment.is_syn() {
+        u32::from(segment.window)
+    } else {
+        scaled(segment, sender)
+    };
+    let beyond_ack = claim.sack.since(claim.ack);
+    sender.window = sender.window.max(window.wrapping_add(beyond_ack));
+    if claim.end.after(sender.sent) {
+        sender.sent = claim.end;
+        sender.flags = sender.flags | Flags::UNACKNOWLEDGED;
+    }
+    if segment.acks && (!sender.flags.has(Flags::HAS_ACKED) || claim.ack.after(sender.acked)) {
+        sender.acked = claim.ack;
+        sender.flags = sender.flags | Flags::HAS_ACKED;
+    }
+    if receiver.window != 0 && claim.end.after(sender.limit) {
+        // It took more than it had offered.
+        receiver.window = receiver.window.wrapping_add(claim.end.since(sender.limit));
+    }
+    let offered = claim.sack.add(window);
+    if offered.after(receiver.limit.back(1)) {
+        // A closed window is probed with one byte (RFC 9293, 3.8.6.1).
+        receiver.limit = offered.add(u32::from(window == 0));
+    }
+    if claim.ack == receiver.sent {
+        receiver.flags = receiver.flags & !Flags::UNACKNOWLEDGED;
+    }
+}
