@@ -27,12 +27,13 @@ mkdir -p "$work/build"
 build() {
 	KERNEL_SRC=$("$env/kernel.sh" --source "$flavour") KERNEL_BUILD=$kernel/build \
 		"$env/enter.sh" bash -ec '
-		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y -j"$(nproc)" modules
-		rm -rf "$1/modules" "$1/kunit"
-		mkdir -p "$1/modules" "$1/kunit"
+		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y DIFFTEST=m -j"$(nproc)" modules
+		rm -rf "$1/modules" "$1/kunit" "$1/difftest"
+		mkdir -p "$1/modules" "$1/kunit" "$1/difftest"
 		for module in "$1"/build/*.ko; do
 			case "$module" in
 			*/kunit_*) to=kunit ;;
+			*/ip_conntrack_replay.ko) to=difftest ;;
 			*) to=modules ;;
 			esac
 			strip --strip-debug -o "$1/$to/${module##*/}" "$module"
