@@ -51,6 +51,7 @@ struct ipct_socket {
 };
 void ipct_socket_ends(struct sock *sk, int family, struct ipct_socket *ends);
 __u32 ipct_scope_id(const __be32 address[4], int device);
+bool ipct_sctp_checksum_ok(struct sk_buff *skb, unsigned int offset);
 bool ipct_is_vrf_master(const struct net_device *dev);
 bool ipct_net_ratelimit(void);
 void *ipct_net_generic(const struct net *net, unsigned int id);

@@ -23,7 +23,7 @@ impl kernel::Module for Suite {
 #[kunit_tests(ip_conntrack_engine)]
 mod tests {
     use conntrack::{
-        packet::{Class, Packet},
+        packet::{Bytes, Class, Packet},
         proto::{Before, Effect, Outcome, State},
         reason::Reason,
         rule::{ConntrackMatch, StateMatch},
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn a_syn_opens_a_connection() {
         let config = Config::defaults(100);
-        let packet = Packet::parse(Family::Ipv4, &SYN, 40);
+        let packet = Packet::parse(Family::Ipv4, Bytes::whole(&SYN));
         assert!(packet.is_ok());
         let Ok(packet) = packet else { return };
         let Ok(Class::Flow(tuple)) = packet.classify() else {
@@ -71,7 +71,7 @@ mod tests {
     fn a_syn_cut_short_is_invalid() {
         for len in 0..SYN.len() {
             let cut = SYN.get(..len).unwrap_or_default();
-            assert!(Packet::parse(Family::Ipv4, cut, cut.len() as u32).is_err());
+            assert!(Packet::parse(Family::Ipv4, Bytes::whole(cut)).is_err());
         }
     }
 
@@ -84,7 +84,7 @@ mod tests {
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte = value;
                 }
-                let Ok(packet) = Packet::parse(Family::Ipv4, &bytes, 40) else {
+                let Ok(packet) = Packet::parse(Family::Ipv4, Bytes::whole(&bytes)) else {
                     continue;
                 };
                 let Ok(Class::Flow(tuple)) = packet.classify() else {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_line_is_as_it_always_was() {
-        let Ok(packet) = Packet::parse(Family::Ipv4, &SYN, 40) else {
+        let Ok(packet) = Packet::parse(Family::Ipv4, Bytes::whole(&SYN)) else {
             return;
         };
         let Ok(Class::Flow(original)) = packet.classify() else {

@@ -19,8 +19,8 @@ if ! [ -x "/cache/nextest-$nextest/bin/cargo-nextest" ]; then
 fi
 export PATH=/cache/nextest-$nextest/bin:$PATH
 
-python3 "$tools/tcp_table.py" /src >"$results/tcp_table"
-export TCP_TABLE=$results/tcp_table
+python3 "$tools/state_tables.py" /src >"$results/state_tables"
+export STATE_TABLES=$results/state_tables
 export CARGO_TARGET_DIR=/cache/target
 code=0
 run() {

@@ -455,10 +455,13 @@ def script(seed):
     for _ in range(rng.choice((1, 1, 2, 3))):
         flows.append(flow(rng, Hosts(rng, seed % GROUP)))
     way = rng.choice(("forward", "forward", "forward", "in", "out"))
+    # Time costs time, if less than its own: few scripts wait.
+    waits = rng.random() < 0.1
     out = []
     for step in mixed(rng, flows):
         if isinstance(step, tuple):
-            out.append(step)
+            if waits:
+                out.append(step)
         else:
             out.append((way if rng.random() < 0.98 else rng.choice(("forward", "in", "out")), step, rng.random() < 0.03))
     return out

@@ -5,16 +5,22 @@ use crate::{
     reason::Reason,
     tuple::{protocol, Family, Tuple},
     wire::{
-        header, icmp, icmpv6,
+        icmp, icmpv6,
         ip::{self, Network},
+        sctp::{self, SctpView},
         tcp::{self, TcpView},
         udp::{self, UdpView},
     },
 };
 
-pub use crate::wire::tcp::{Options, Segment, TcpOption, TcpView as Tcp};
+pub use crate::wire::{
+    sctp::SctpView as Sctp,
+    tcp::{Options, Segment, TcpOption, TcpView as Tcp},
+    Bytes, Rest,
+};
 
-/// How many bytes of a packet, from its network header on, are enough for all that is looked at.
+/// How many bytes of a packet, from its network header on, are enough for nearly all that is
+/// looked at. The options of a TCP segment that lie behind them are not seen.
 pub const HEADER_WINDOW: usize = 256;
 
 /// What the transport header says.
@@ -28,6 +34,10 @@ pub enum Transport<'a> {
     Icmp,
     /// ICMP over IPv6.
     Icmpv6,
+    /// SCTP.
+    Sctp(SctpView<'a>),
+    /// GRE.
+    Gre,
     /// Anything else: addresses and protocol are all that is known.
     Other,
 }
@@ -44,8 +54,7 @@ pub struct Checksum {
 /// A packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
-    bytes: &'a [u8],
-    len: usize,
+    bytes: Bytes<'a>,
     network: Network,
     transport: Transport<'a>,
 }
@@ -62,33 +71,27 @@ pub enum Class {
 }
 
 impl<'a> Packet<'a> {
-    /// Looks at a packet of `len` bytes, of which `bytes` holds at least the first
-    /// [`HEADER_WINDOW`], both from the network header on.
+    /// Looks at a packet.
     ///
     /// # Errors
     ///
     /// The reason why it is INVALID.
     #[inline]
-    pub fn parse(family: Family, bytes: &'a [u8], len: u32) -> Result<Self, Reason> {
-        // More bytes than the packet has would be another packet's.
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let bytes = bytes.get(..len).unwrap_or(bytes);
-        let network = ip::parse(family, bytes, 0, len)?;
+    pub fn parse(family: Family, bytes: Bytes<'a>) -> Result<Self, Reason> {
+        let network = ip::parse(family, bytes, 0)?;
         let at = network.transport;
         let transport = match (network.protocol, family) {
-            (protocol::TCP, _) => Transport::Tcp(tcp::parse(bytes, at, len)?),
-            (protocol::UDP, _) => Transport::Udp(udp::parse(family, bytes, at, len)?),
+            (protocol::TCP, _) => Transport::Tcp(tcp::parse(bytes, at)?),
+            (protocol::UDP, _) => Transport::Udp(udp::parse(family, bytes, at)?),
             (protocol::ICMP, Family::Ipv4) => Transport::Icmp,
             (protocol::ICMPV6, Family::Ipv6) => Transport::Icmpv6,
             (protocol::ICMP | protocol::ICMPV6, _) => return Err(Reason::IcmpFamily),
-            // They have trackers of their own; the generic one would let any port through where
-            // a rule allows one (CVE-2014-8160).
-            (protocol::SCTP | protocol::GRE, _) => return Err(Reason::ProtocolNotSupported),
+            (protocol::SCTP, _) => Transport::Sctp(sctp::parse(bytes, at)?),
+            (protocol::GRE, _) => Transport::Gre,
             _ => Transport::Other,
         };
         Ok(Self {
             bytes,
-            len,
             network,
             transport,
         })
@@ -121,7 +124,7 @@ impl<'a> Packet<'a> {
     pub fn checksum(&self) -> Option<Checksum> {
         match self.transport {
             Transport::Udp(udp) if !udp.has_checksum => None,
-            Transport::Other => None,
+            Transport::Gre | Transport::Other => None,
             _ => Some(Checksum {
                 protocol: self.network.protocol,
                 offset: u16::try_from(self.network.transport).ok()?,
@@ -143,8 +146,10 @@ impl<'a> Packet<'a> {
         }
     }
 
-    fn icmp_header(&self) -> Result<&icmp::Header, Reason> {
-        header(self.bytes, self.network.transport).ok_or(Reason::TransportTruncated)
+    fn icmp_header(&self) -> Result<icmp::Header, Reason> {
+        self.bytes
+            .read(self.network.transport)
+            .ok_or(Reason::TransportTruncated)
     }
 
     fn classify_icmp(&self) -> Result<Class, Reason> {
@@ -202,11 +207,11 @@ impl<'a> Packet<'a> {
             return Err(Reason::Redirect);
         }
         let at = self.network.transport.saturating_add(icmpv6::REDIRECT_LEN);
-        if at > self.len {
+        if at > self.bytes.len() {
             return Err(Reason::TransportTruncated);
         }
-        let option: &[u8; 2] = header(self.bytes, at).ok_or(Reason::Redirect)?;
-        match *option {
+        let option: [u8; 2] = self.bytes.read(at).ok_or(Reason::Redirect)?;
+        match option {
             [_, 0] => Err(Reason::Redirect),
             [icmpv6::OPTION_REDIRECTED, _] => self.quoted(at.saturating_add(8)),
             _ => self.query(),
@@ -216,11 +221,9 @@ impl<'a> Packet<'a> {
     /// The flow of the packet quoted at `offset`.
     fn quoted(&self, offset: usize) -> Result<Class, Reason> {
         let inner =
-            ip::parse(self.network.family, self.bytes, offset, self.len).map_err(|reason| {
-                match reason {
-                    Reason::NetworkTruncated => Reason::QuoteTruncated,
-                    _ => Reason::QuoteInvalid,
-                }
+            ip::parse(self.network.family, self.bytes, offset).map_err(|reason| match reason {
+                Reason::NetworkTruncated => Reason::QuoteTruncated,
+                _ => Reason::QuoteInvalid,
             })?;
         let sent = tuple(self.bytes, &inner).map_err(|_| Reason::QuoteTruncated)?;
         // The quoted packet went one way, the error comes the other: the answer's tuple finds
@@ -237,19 +240,19 @@ impl<'a> Packet<'a> {
 
 /// The tuple of a packet in its own direction.
 #[inline]
-fn tuple(bytes: &[u8], network: &Network) -> Result<Tuple, Reason> {
+fn tuple(bytes: Bytes<'_>, network: &Network) -> Result<Tuple, Reason> {
     let at = network.transport;
     let (src_id, dst_id) = match network.protocol {
         // Ports are the first four bytes; of a quoted packet there may be no more than eight.
         protocol::TCP | protocol::UDP | protocol::SCTP => {
-            let ports: &[[u8; 2]; 2] = header(bytes, at).ok_or(Reason::TransportTruncated)?;
-            let [src, dst] = *ports;
+            let [src, dst]: [[u8; 2]; 2] = bytes.read(at).ok_or(Reason::TransportTruncated)?;
             (src, dst)
         }
         protocol::ICMP | protocol::ICMPV6 => {
-            let icmp: &icmp::Header = header(bytes, at).ok_or(Reason::TransportTruncated)?;
+            let icmp: icmp::Header = bytes.read(at).ok_or(Reason::TransportTruncated)?;
             (icmp.id, [icmp.kind, icmp.code])
         }
+        protocol::GRE => ([0; 2], gre_key(bytes, at)?),
         _ => ([0; 2], [0; 2]),
     };
     Ok(Tuple::new(
@@ -260,4 +263,18 @@ fn tuple(bytes: &[u8], network: &Network) -> Result<Tuple, Reason> {
         network.dst,
         dst_id,
     ))
+}
+
+/// What tells the calls of a PPTP connection apart (RFC 2637, 4.1); other GRE has nothing.
+fn gre_key(bytes: Bytes<'_>, at: usize) -> Result<[u8; 2], Reason> {
+    const VERSION: u8 = 7;
+    const PPP: [u8; 2] = [0x88, 0x0b];
+    match bytes.read::<[u8; 4]>(at) {
+        Some([_, flags, a, b]) if flags & VERSION == 1 => match bytes.read::<[u8; 8]>(at) {
+            Some(_) if [a, b] != PPP => Err(Reason::GreProtocol),
+            Some([.., c, d]) => Ok([c, d]),
+            None => Ok([0; 2]),
+        },
+        _ => Ok([0; 2]),
+    }
 }

@@ -80,8 +80,16 @@ reasons! {
     QuoteUnknown => "icmp error about no known connection",
     /// ICMPv6 redirect: not from a router on the link (RFC 4861, 8.1).
     Redirect => "bad icmpv6 redirect",
-    /// A protocol that has a tracker of its own, which is not there.
-    ProtocolNotSupported => "protocol not supported",
+    /// GRE of PPTP that carries something other than PPP.
+    GreProtocol => "pptp carries no ppp",
+    /// SCTP: a chunk without a length, or no chunk at all.
+    SctpChunks => "bad sctp chunks",
+    /// SCTP: no association starts like this.
+    SctpNotNew => "sctp packet starts no association",
+    /// SCTP: not in this state.
+    SctpState => "sctp chunk does not fit the state",
+    /// SCTP: not the tag that the ends have agreed on.
+    SctpTag => "wrong sctp verification tag",
     /// The table is full.
     TableFull => "table full",
     /// There was no memory.

@@ -2,7 +2,10 @@
 //! How long entries live, and what else users can set.
 
 use crate::{
-    proto::tcp::{State, StateTimeouts},
+    proto::{
+        sctp,
+        tcp::{State, StateTimeouts},
+    },
     time::Ticks,
 };
 
@@ -25,6 +28,12 @@ pub struct Timeouts {
     pub icmp: Ticks,
     /// ICMPv6.
     pub icmpv6: Ticks,
+    /// SCTP, by state.
+    pub sctp: sctp::StateTimeouts,
+    /// GRE.
+    pub gre: Ticks,
+    /// GRE, once it goes both ways.
+    pub gre_stream: Ticks,
     /// Every other protocol.
     pub generic: Ticks,
 }
@@ -72,6 +81,17 @@ impl Config {
                 udp_settle: secs(crate::proto::UDP_SETTLE_SECS),
                 icmp: secs(30),
                 icmpv6: secs(30),
+                sctp: sctp::StateTimeouts::new(|state| {
+                    secs(match state {
+                        sctp::State::None => 0,
+                        sctp::State::Closed => 10,
+                        sctp::State::Established => 210,
+                        sctp::State::HeartbeatSent => 30,
+                        _ => 3,
+                    })
+                }),
+                gre: secs(30),
+                gre_stream: secs(180),
                 generic: secs(600),
             },
             tcp_loose: true,

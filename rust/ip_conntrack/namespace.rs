@@ -67,8 +67,7 @@ impl Tracker for Namespace {
         let mut window = Window::new();
         let packet = Packet::parse(
             conntrack::tuple::Family::Ipv4,
-            skb.headers(&mut window),
-            skb.network_len(),
+            skb.bytes(&mut window),
         )
         .ok()?;
         let Class::Flow(tuple) = packet.classify().ok()? else {

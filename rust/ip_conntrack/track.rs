@@ -58,8 +58,7 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
 #[inline]
 fn decide(context: &Context<'_, Namespace>) -> Decision {
     let mut window = Window::new();
-    let bytes = context.skb.headers(&mut window);
-    let Ok(packet) = Packet::parse(context.family, bytes, context.skb.network_len()) else {
+    let Ok(packet) = Packet::parse(context.family, context.skb.bytes(&mut window)) else {
         return Decision::Invalid;
     };
     // Fragments leave this host only where a socket has asked for it (IP_NODEFRAG).
@@ -103,6 +102,9 @@ fn flow(context: &Context<'_, Namespace>, packet: &Packet<'_>, tuple: &Tuple) ->
                 return Decision::Tracked(conn, ctinfo);
             }
             Outcome::Kill => {
+                if ctinfo == CtInfo::EstablishedReply {
+                    conn.set_status(Status::SEEN_REPLY);
+                }
                 shared.kill(&conn);
                 return Decision::Tracked(conn, ctinfo);
             }

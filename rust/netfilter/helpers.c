@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Bodies of include/helpers.h. */
+#include <linux/crc32.h>
 #include <linux/kmod.h>
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
+#include <linux/sctp.h>
+#include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -105,6 +108,33 @@ void ipct_socket_ends(struct sock *sk, int family, struct ipct_socket *ends)
 __u32 ipct_scope_id(const __be32 address[4], int device)
 {
 	return ipv6_iface_scope_id((const struct in6_addr *)address, device);
+}
+
+/* Unlike the kernel's own function this one does not write to the packet, which may be shared. */
+bool ipct_sctp_checksum_ok(struct sk_buff *skb, unsigned int offset)
+{
+#if IS_ENABLED(CONFIG_NET_CRC32C)
+	const unsigned int at = offsetof(struct sctphdr, checksum);
+	const __le32 none = 0;
+	__le32 room;
+	const __le32 *found;
+	u32 crc;
+
+	if (skb->ip_summed != CHECKSUM_NONE)
+		return true;
+	found = skb_header_pointer(skb, offset + at, sizeof(room), &room);
+	if (!found)
+		return false;
+	crc = skb_crc32c(skb, offset, at, ~0);
+	crc = crc32c(crc, &none, sizeof(none));
+	crc = skb_crc32c(skb, offset + sizeof(struct sctphdr),
+			 skb->len - offset - sizeof(struct sctphdr), crc);
+	if (cpu_to_le32(~crc) != *found)
+		return false;
+	skb->ip_summed = CHECKSUM_UNNECESSARY;
+#endif
+	/* A kernel that knows no SCTP cannot compute it: who receives the packet will. */
+	return true;
 }
 
 bool ipct_is_vrf_master(const struct net_device *dev)

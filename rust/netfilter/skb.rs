@@ -9,9 +9,9 @@ use core::{
 
 use conntrack::{
     ctinfo::CtInfo,
-    packet::{Checksum, HEADER_WINDOW},
+    packet::{Bytes, Checksum, Rest, HEADER_WINDOW},
     status::Status,
-    tuple::Family,
+    tuple::{protocol, Family},
 };
 use kernel::types::Opaque;
 use rcu_table::{Node, Ref};
@@ -52,6 +52,20 @@ pub enum Attached<'a> {
     Template,
     /// That it belongs to a connection.
     Conn(&'a Conn, CtInfo),
+}
+
+impl Rest for Skb {
+    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
+        let place = || {
+            let at = self.network_offset()?.checked_add(offset.try_into().ok()?)?;
+            Some((i32::try_from(at).ok()?, i32::try_from(to.len()).ok()?))
+        };
+        let Some((at, len)) = place() else {
+            return false;
+        };
+        // SAFETY: a valid packet, and room for `len` bytes; it checks that the packet has them.
+        unsafe { raw::skb_copy_bits(self.raw(), at, to.as_mut_ptr().cast(), len) == 0 }
+    }
 }
 
 impl Skb {
@@ -105,17 +119,22 @@ impl Skb {
 
     /// The length from the network header on, in bytes.
     #[inline]
-    pub fn network_len(&self) -> u32 {
+    fn network_len(&self) -> u32 {
         // SAFETY: a plain field of a valid packet.
         let len = unsafe { (*self.raw()).len };
         self.network_offset()
             .map_or(0, |offset| len.wrapping_sub(offset))
     }
 
-    /// The packet from its network header on: as much as one slice can show, and at least
-    /// [`HEADER_WINDOW`] bytes or all there are.
+    /// The packet from its network header on.
     #[inline]
-    pub fn headers<'a>(&'a self, window: &'a mut Window) -> &'a [u8] {
+    pub fn bytes<'a>(&'a self, window: &'a mut Window) -> Bytes<'a> {
+        Bytes::new(self.headers(window), self.network_len(), self)
+    }
+
+    /// As much of it as one slice can show, and at least [`HEADER_WINDOW`] bytes or all there are.
+    #[inline]
+    fn headers<'a>(&'a self, window: &'a mut Window) -> &'a [u8] {
         let skb = self.raw();
         let Some(offset) = self.network_offset() else {
             return &[];
@@ -149,7 +168,11 @@ impl Skb {
         else {
             return false;
         };
-        // SAFETY: a valid packet; it notes in the packet that it was checked.
+        if checksum.protocol == protocol::SCTP {
+            // SAFETY: a valid packet; it notes in the packet that it was checked.
+            return unsafe { raw::ipct_sctp_checksum_ok(self.raw(), offset) };
+        }
+        // SAFETY: as above.
         let sum = unsafe {
             raw::nf_checksum(self.raw(), hook, offset, checksum.protocol, family.number())
         };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What each transport protocol makes of a packet of a connection.
 
+mod gre;
+pub mod sctp;
 pub mod tcp;
 mod udp;
 
@@ -28,6 +30,10 @@ pub enum State {
     Icmp,
     /// ICMPv6: nothing.
     Icmpv6,
+    /// SCTP.
+    Sctp(sctp::Sctp),
+    /// GRE: nothing.
+    Gre,
     /// Any other protocol: nothing.
     Generic,
 }
@@ -100,6 +106,8 @@ impl State {
             Transport::Icmp if icmp::is_request(kind) => Ok(Self::Icmp),
             Transport::Icmpv6 if icmpv6::is_request(kind) => Ok(Self::Icmpv6),
             Transport::Icmp | Transport::Icmpv6 => Err(Reason::IcmpNotRequest),
+            Transport::Sctp(packet) => sctp::Sctp::open(packet).map(Self::Sctp),
+            Transport::Gre => Ok(Self::Gre),
             Transport::Other => Ok(Self::Generic),
         }
     }
@@ -129,9 +137,15 @@ impl State {
             (Self::Udp(udp), Transport::Udp(_)) => udp.update(status, now, config),
             (Self::Icmp, _) => Effect::timeout(timeouts.icmp),
             (Self::Icmpv6, _) => Effect::timeout(timeouts.icmpv6),
+            (Self::Sctp(sctp), Transport::Sctp(view)) => {
+                sctp.update(view, direction, entry, config)
+            }
+            (Self::Gre, _) => gre::update(status, config),
             (Self::Generic, _) => Effect::timeout(timeouts.generic),
             // The protocol is part of the tuple, so a connection's packets are all of one.
-            (Self::Tcp(_) | Self::Udp(_), _) => Outcome::Invalid(Reason::TransportTruncated),
+            (Self::Tcp(_) | Self::Udp(_) | Self::Sctp(_), _) => {
+                Outcome::Invalid(Reason::TransportTruncated)
+            }
         }
     }
 
@@ -140,6 +154,7 @@ impl State {
     pub fn name(&self) -> Option<&'static str> {
         match self {
             Self::Tcp(tcp) => Some(tcp.state().name()),
+            Self::Sctp(sctp) => Some(sctp.state().name()),
             _ => None,
         }
     }

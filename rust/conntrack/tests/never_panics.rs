@@ -5,7 +5,7 @@ mod common;
 
 use common::{icmp, icmp6, parse, tcp, udp, udp6, HZ};
 use conntrack::{
-    packet::{Class, Packet},
+    packet::{Bytes, Class, Packet},
     proto::{Before, Outcome, State},
     rule::{check_ct_target, ConntrackMatch, StateMatch},
     status::Status,
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 
 /// All that the tracker does with bytes.
 fn track(family: Family, bytes: &[u8], len: u32) {
-    let Ok(packet) = Packet::parse(family, bytes, len) else {
+    let Ok(packet) = Packet::parse(family, Bytes::new(bytes, len, &())) else {
         return;
     };
     let _ = packet.checksum();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! ICMP (RFC 792, RFC 950).
 
-use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The first eight bytes of every message.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) kind: u8,

@@ -2,12 +2,12 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200): where the transport header is, and of what protocol.
 
 use zerocopy::network_endian::U16;
-use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::header;
+use super::Bytes;
 use crate::{reason::Reason, tuple::Family};
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Ipv4Header {
     version_length: u8,
@@ -22,7 +22,7 @@ struct Ipv4Header {
     dst: [u8; 4],
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Ipv6Header {
     version_flow: [u8; 4],
@@ -34,14 +34,14 @@ struct Ipv6Header {
 }
 
 /// The first two bytes of most extension headers.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Extension {
     next_header: u8,
     length: u8,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 struct FragmentHeader {
     next_header: u8,
@@ -65,26 +65,21 @@ pub(crate) struct Network {
     pub(crate) transport: usize,
 }
 
-/// Reads the network header at `offset` of a packet of `len` bytes, of which `bytes` are at hand.
+/// Reads the network header at `offset`.
 #[inline]
-pub(crate) fn parse(
-    family: Family,
-    bytes: &[u8],
-    offset: usize,
-    len: usize,
-) -> Result<Network, Reason> {
+pub(crate) fn parse(family: Family, bytes: Bytes<'_>, offset: usize) -> Result<Network, Reason> {
     match family {
-        Family::Ipv4 => parse_v4(bytes, offset, len),
+        Family::Ipv4 => parse_v4(bytes, offset),
         Family::Ipv6 => parse_v6(bytes, offset),
     }
 }
 
 #[inline]
-fn parse_v4(bytes: &[u8], offset: usize, len: usize) -> Result<Network, Reason> {
+fn parse_v4(bytes: Bytes<'_>, offset: usize) -> Result<Network, Reason> {
     /// The offset of a fragment, without its flags.
     const OFFSET: u16 = 0x1fff;
     const MORE: u16 = 0x2000;
-    let header: &Ipv4Header = header(bytes, offset).ok_or(Reason::NetworkTruncated)?;
+    let header: Ipv4Header = bytes.read(offset).ok_or(Reason::NetworkTruncated)?;
     if header.fragment.get() & OFFSET != 0 {
         return Err(Reason::Fragment);
     }
@@ -93,7 +88,7 @@ fn parse_v4(bytes: &[u8], offset: usize, len: usize) -> Result<Network, Reason> 
         return Err(Reason::NetworkHeader);
     }
     let transport = offset.saturating_add(words.saturating_mul(4));
-    if transport > len {
+    if transport > bytes.len() {
         return Err(Reason::NetworkHeader);
     }
     Ok(Network {
@@ -108,8 +103,8 @@ fn parse_v4(bytes: &[u8], offset: usize, len: usize) -> Result<Network, Reason> 
 }
 
 #[inline]
-fn parse_v6(bytes: &[u8], offset: usize) -> Result<Network, Reason> {
-    let header: &Ipv6Header = header(bytes, offset).ok_or(Reason::NetworkTruncated)?;
+fn parse_v6(bytes: Bytes<'_>, offset: usize) -> Result<Network, Reason> {
+    let header: Ipv6Header = bytes.read(offset).ok_or(Reason::NetworkTruncated)?;
     let first = offset.saturating_add(size_of::<Ipv6Header>());
     let (protocol, transport) = skip_extensions(bytes, header.next_header, first)?;
     Ok(Network {
@@ -127,7 +122,7 @@ fn parse_v6(bytes: &[u8], offset: usize) -> Result<Network, Reason> {
 ///
 /// The kernel puts fragments together before they come here, so a fragment header that is left
 /// is that of a whole packet, or of a packet quoted by an ICMP error.
-fn skip_extensions(bytes: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usize), Reason> {
+fn skip_extensions(bytes: Bytes<'_>, mut next: u8, mut at: usize) -> Result<(u8, usize), Reason> {
     // Extension headers (linux/in6.h, linux/ipv6.h).
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
@@ -142,14 +137,14 @@ fn skip_extensions(bytes: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usi
         let length = match next {
             NOTHING => return Err(Reason::NoTransport),
             FRAGMENT => {
-                let fragment: &FragmentHeader = header(bytes, at).ok_or(Reason::NoTransport)?;
+                let fragment: FragmentHeader = bytes.read(at).ok_or(Reason::NoTransport)?;
                 if fragment.offset.get() & !7 != 0 {
                     return Err(Reason::Fragment);
                 }
                 8
             }
             HOP_BY_HOP | ROUTING | AUTHENTICATION | DESTINATION => {
-                let extension: &Extension = header(bytes, at).ok_or(Reason::NoTransport)?;
+                let extension: Extension = bytes.read(at).ok_or(Reason::NoTransport)?;
                 let units = usize::from(extension.length);
                 if next == AUTHENTICATION {
                     // RFC 4302: in words of four bytes, less two.
@@ -160,7 +155,7 @@ fn skip_extensions(bytes: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usi
             }
             protocol => return Ok((protocol, at)),
         };
-        let extension: &Extension = header(bytes, at).ok_or(Reason::NoTransport)?;
+        let extension: Extension = bytes.read(at).ok_or(Reason::NoTransport)?;
         next = extension.next_header;
         at = at.saturating_add(length);
     }

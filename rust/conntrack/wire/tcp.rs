@@ -5,12 +5,12 @@ use zerocopy::{
     network_endian::{U16, U32},
     FromBytes,
 };
-use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::header;
+use super::Bytes;
 use crate::{reason::Reason, seq::Seq};
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
     src: [u8; 2],
@@ -86,11 +86,11 @@ impl TcpView<'_> {
     }
 }
 
-/// Reads the segment at `offset` of a packet of `len` bytes.
+/// Reads the segment at `offset`.
 #[inline]
-pub(crate) fn parse(bytes: &[u8], offset: usize, len: usize) -> Result<TcpView<'_>, Reason> {
-    let header: &Header = header(bytes, offset).ok_or(Reason::TransportTruncated)?;
-    let segment_len = len.saturating_sub(offset);
+pub(crate) fn parse(bytes: Bytes<'_>, offset: usize) -> Result<TcpView<'_>, Reason> {
+    let header: Header = bytes.read(offset).ok_or(Reason::TransportTruncated)?;
+    let segment_len = bytes.len().saturating_sub(offset);
     let header_len = usize::from(header.data_offset >> 4).saturating_mul(4);
     if header_len < size_of::<Header>() || header_len > segment_len {
         return Err(Reason::TcpDataOffset);
@@ -102,7 +102,10 @@ pub(crate) fn parse(bytes: &[u8], offset: usize, len: usize) -> Result<TcpView<'
     let counted =
         u32::from(header.flags & SYN != 0).wrapping_add(u32::from(header.flags & FIN != 0));
     let options = bytes
-        .get(offset.saturating_add(size_of::<Header>())..offset.saturating_add(header_len))
+        .at_hand(
+            offset.saturating_add(size_of::<Header>()),
+            offset.saturating_add(header_len),
+        )
         .unwrap_or_default();
     Ok(TcpView {
         segment: segment(header.flags),

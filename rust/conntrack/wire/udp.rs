@@ -2,12 +2,12 @@
 //! UDP datagrams (RFC 768).
 
 use zerocopy::network_endian::U16;
-use zerocopy_derive::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::header;
+use super::Bytes;
 use crate::{reason::Reason, tuple::Family};
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
     src: [u8; 2],
@@ -23,16 +23,11 @@ pub struct UdpView {
     pub has_checksum: bool,
 }
 
-/// Reads the datagram at `offset` of a packet of `len` bytes.
+/// Reads the datagram at `offset`.
 #[inline]
-pub(crate) fn parse(
-    family: Family,
-    bytes: &[u8],
-    offset: usize,
-    len: usize,
-) -> Result<UdpView, Reason> {
-    let header: &Header = header(bytes, offset).ok_or(Reason::TransportTruncated)?;
-    let room = len.saturating_sub(offset);
+pub(crate) fn parse(family: Family, bytes: Bytes<'_>, offset: usize) -> Result<UdpView, Reason> {
+    let header: Header = bytes.read(offset).ok_or(Reason::TransportTruncated)?;
+    let room = bytes.len().saturating_sub(offset);
     let length = usize::from(header.length.get());
     // RFC 2675, 4: a jumbogram over IPv6 says zero.
     let jumbo = family == Family::Ipv6 && length == 0 && room > usize::from(u16::MAX);

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 use conntrack::{
-    packet::{Class, Packet},
+    packet::{Bytes, Class, Packet},
     proto::{Before, Effect, Outcome, State},
     reason::Reason,
     status::Status,
@@ -125,7 +125,7 @@ pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, conntrack::reason::Reason> {
     } else {
         Family::Ipv4
     };
-    Packet::parse(family, bytes, bytes.len() as u32)
+    Packet::parse(family, Bytes::whole(bytes))
 }
 
 pub fn flow(bytes: &[u8]) -> Tuple {
