@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""setup_tests.py RESULTS : what a user is told when something is missing on the machine or in KDIR.
+"""setup_tests.py RESULTS : what a user is told when something is missing on the machine or in KDIR, and
+what the installed files are good for.
 
-Runs within the environment's root. Each case expects one line `error: ...`, an exit code other
+Runs within the environment's root. Each refusal expects one line `error: ...`, an exit code other
 than 0, and nothing in the cache that a later run would take for finished.
 """
 
@@ -37,7 +38,7 @@ def test_no_network(scratch):
 
 
 def test_no_disk(scratch):
-    small = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=64M tmpfs "$0"; exec "$@"', scratch]
+    small = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-ec", 'mount -t tmpfs -o size=64M tmpfs "$0"; exec "$@"', scratch]
     refused([*small, ENV / "root.sh"], "the first set-up needs 8 GB", scratch)
     refused([*small, ENV / "kernel.sh"], "the kernel's source and build needs 6 GB", scratch)
 
@@ -89,6 +90,17 @@ def test_kdir(scratch):
         refused(["make", "-s", "-C", CHECKOUT, "modules", f"KDIR={kdir}"], expected)
     # And the one that nothing was done to is taken.
     subprocess.run([CHECKOUT / "tools/check_kdir.sh", BUILD], check=True)
+
+
+def test_an_outside_module(scratch):
+    """Somebody else's module, from what `make modules_install` installs; and an editor's project."""
+    done = subprocess.run([CHECKOUT / "tools/outside_test.sh", scratch], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.stdout.split()[-1] == "ip_conntrack", f"it depends on {done.stdout.split()[-1]!r}"
+    crates = json.loads((scratch / "rust-project.json").read_text())["crates"]
+    ours = {crate["display_name"]: crate for crate in crates if "/checkout/rust/" in crate["root_module"]}
+    missing = {"conntrack", "rcu_table", "raw", "netfilter", "ip_conntrack", "ipt_state"} - set(ours)
+    assert not missing, f"an editor does not know {missing}"
 
 
 def trouble_of(test):

@@ -189,7 +189,7 @@ def tcp_conversation(rng, hosts):
         # The tuple is used again, or an end has lost its memory.
         seq = [rng.getrandbits(32), rng.getrandbits(32)]
         send(0, "S", opts=syn_options(rng))
-        if rng.random() < 0.3:
+        if rng.random() < 0.3 and len(out) > 1:
             # The other end asks with its old numbers.
             out.append(Segment(hosts, 1, "A", out[-2].ack, out[-2].seq, window[1]))
             out.append(Segment(hosts, 0, "R", out[-1].ack, 0, 0))
