@@ -25,6 +25,7 @@ pub mod proto;
 pub mod reason;
 pub mod rule;
 pub mod seq;
+pub mod setting;
 pub mod show;
 pub mod status;
 pub mod time;

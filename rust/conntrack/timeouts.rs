@@ -6,60 +6,61 @@ use crate::{
         sctp,
         tcp::{State, StateTimeouts},
     },
+    setting::Setting,
     time::Ticks,
 };
 
 /// How long an entry lives after a packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Timeouts {
     /// TCP, by state.
     pub tcp: StateTimeouts,
     /// TCP, after so many retransmissions that the other end must be gone.
-    pub tcp_retrans: Ticks,
+    pub tcp_retrans: Setting<Ticks>,
     /// TCP, while data is not acknowledged, and for what was picked up in mid-stream.
-    pub tcp_unacknowledged: Ticks,
+    pub tcp_unacknowledged: Setting<Ticks>,
     /// UDP.
-    pub udp: Ticks,
+    pub udp: Setting<Ticks>,
     /// UDP, once it is a stream.
-    pub udp_stream: Ticks,
+    pub udp_stream: Setting<Ticks>,
     /// How long UDP traffic must go both ways to be a stream.
     pub udp_settle: Ticks,
     /// ICMP.
-    pub icmp: Ticks,
+    pub icmp: Setting<Ticks>,
     /// ICMPv6.
-    pub icmpv6: Ticks,
+    pub icmpv6: Setting<Ticks>,
     /// SCTP, by state.
     pub sctp: sctp::StateTimeouts,
     /// GRE.
-    pub gre: Ticks,
+    pub gre: Setting<Ticks>,
     /// GRE, once it goes both ways.
-    pub gre_stream: Ticks,
+    pub gre_stream: Setting<Ticks>,
     /// Every other protocol.
-    pub generic: Ticks,
+    pub generic: Setting<Ticks>,
 }
 
 /// What users can set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Config {
     /// Ticks in a second.
     pub hz: u32,
     /// How long entries live.
     pub timeouts: Timeouts,
     /// Whether TCP connections are picked up in mid-stream.
-    pub tcp_loose: bool,
+    pub tcp_loose: Setting<bool>,
     /// Whether TCP segments outside of the windows pass as if they were inside.
-    pub tcp_be_liberal: bool,
+    pub tcp_be_liberal: Setting<bool>,
     /// Whether TCP resets below the window pass.
-    pub tcp_ignore_invalid_rst: bool,
+    pub tcp_ignore_invalid_rst: Setting<bool>,
     /// How many retransmissions mean that the other end is gone.
-    pub tcp_max_retrans: u8,
+    pub tcp_max_retrans: Setting<u8>,
 }
 
 impl Config {
     /// The defaults, for a clock of `hz` ticks a second.
     #[must_use]
     pub fn defaults(hz: u32) -> Self {
-        let secs = |secs| Ticks::from_secs(secs, hz);
+        let secs = |secs| Setting::new(Ticks::from_secs(secs, hz));
         Self {
             hz,
             timeouts: Timeouts {
@@ -78,7 +79,7 @@ impl Config {
                 tcp_unacknowledged: secs(300),
                 udp: secs(30),
                 udp_stream: secs(120),
-                udp_settle: secs(crate::proto::UDP_SETTLE_SECS),
+                udp_settle: Ticks::from_secs(crate::proto::UDP_SETTLE_SECS, hz),
                 icmp: secs(30),
                 icmpv6: secs(30),
                 sctp: sctp::StateTimeouts::new(|state| {
@@ -94,10 +95,10 @@ impl Config {
                 gre_stream: secs(180),
                 generic: secs(600),
             },
-            tcp_loose: true,
-            tcp_be_liberal: false,
-            tcp_ignore_invalid_rst: false,
-            tcp_max_retrans: 3,
+            tcp_loose: Setting::new(true),
+            tcp_be_liberal: Setting::new(false),
+            tcp_ignore_invalid_rst: Setting::new(false),
+            tcp_max_retrans: Setting::new(3),
         }
     }
 }

@@ -3,6 +3,9 @@
 # What the scripts of the environment have in common. Sourced, not run.
 set -euo pipefail
 
+# Where chroot is; an ordinary user need not have it in the path.
+export PATH=$PATH:/usr/sbin:/sbin
+
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Downloads, the root and built kernels: outside the checkout, found again by what went in.
 cache=${IP_CONNTRACK_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ip_conntrack}

@@ -9,11 +9,11 @@ pub(super) fn update(status: Status, config: &Config) -> Outcome {
     let timeouts = &config.timeouts;
     if status.contains(Status::SEEN_REPLY) {
         Outcome::Accept(Effect {
-            timeout: Some(timeouts.gre_stream),
+            timeout: Some(timeouts.gre_stream.get()),
             set: Status::ASSURED,
             remark: None,
         })
     } else {
-        Effect::timeout(timeouts.gre)
+        Effect::timeout(timeouts.gre.get())
     }
 }

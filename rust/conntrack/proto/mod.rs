@@ -135,13 +135,13 @@ impl State {
                 tcp.update(segment, direction, &context)
             }
             (Self::Udp(udp), Transport::Udp(_)) => udp.update(status, now, config),
-            (Self::Icmp, _) => Effect::timeout(timeouts.icmp),
-            (Self::Icmpv6, _) => Effect::timeout(timeouts.icmpv6),
+            (Self::Icmp, _) => Effect::timeout(timeouts.icmp.get()),
+            (Self::Icmpv6, _) => Effect::timeout(timeouts.icmpv6.get()),
             (Self::Sctp(sctp), Transport::Sctp(view)) => {
                 sctp.update(view, direction, entry, config)
             }
             (Self::Gre, _) => gre::update(status, config),
-            (Self::Generic, _) => Effect::timeout(timeouts.generic),
+            (Self::Generic, _) => Effect::timeout(timeouts.generic.get()),
             // The protocol is part of the tuple, so a connection's packets are all of one.
             (Self::Tcp(_) | Self::Udp(_) | Self::Sctp(_), _) => {
                 Outcome::Invalid(Reason::TransportTruncated)

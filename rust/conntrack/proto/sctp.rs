@@ -5,6 +5,7 @@ use super::{Before, Effect, Outcome};
 use crate::{
     packet::Sctp as View,
     reason::Reason,
+    setting::Setting,
     status::Status,
     time::Ticks,
     timeouts::Config,
@@ -68,24 +69,36 @@ impl State {
 }
 
 /// A timeout for each state.
-#[derive(Clone, Copy, Debug)]
-pub struct StateTimeouts([Ticks; 9]);
+#[derive(Debug)]
+pub struct StateTimeouts([Setting<Ticks>; 9]);
 
 impl StateTimeouts {
     /// What `timeout` says of each state.
-    pub fn new(timeout: impl FnMut(State) -> Ticks) -> Self {
+    pub fn new(timeout: impl FnMut(State) -> Setting<Ticks>) -> Self {
         Self(State::ALL.map(timeout))
     }
 
     /// The timeout of a state.
     #[must_use]
     pub fn of(&self, state: State) -> Ticks {
-        self.0.get(state as usize).copied().unwrap_or_default()
+        self.setting(state).get()
     }
 
     /// The same, to be changed.
-    pub fn of_mut(&mut self, state: State) -> Option<&mut Ticks> {
-        self.0.get_mut(state as usize)
+    #[must_use]
+    pub fn setting(&self, state: State) -> &Setting<Ticks> {
+        let [none, closed, wait, echoed, open, sent, received, acked, heartbeat] = &self.0;
+        match state {
+            State::None => none,
+            State::Closed => closed,
+            State::CookieWait => wait,
+            State::CookieEchoed => echoed,
+            State::Established => open,
+            State::ShutdownSent => sent,
+            State::ShutdownReceived => received,
+            State::ShutdownAckSent => acked,
+            State::HeartbeatSent => heartbeat,
+        }
     }
 }
 

@@ -27,19 +27,19 @@ impl Udp {
             self.stream_from = now.add(timeouts.udp_settle);
         }
         if !status.contains(Status::SEEN_REPLY) {
-            return Effect::timeout(timeouts.udp);
+            return Effect::timeout(timeouts.udp.get());
         }
         // A question and its answer are over soon; what goes both ways for longer is a stream,
         // lives longer and is worth keeping.
         // ASSURED tells of a stream so old that its beginning has wrapped into the future.
         if status.contains(Status::ASSURED) || now.after(self.stream_from) {
             return Outcome::Accept(Effect {
-                timeout: Some(timeouts.udp_stream),
+                timeout: Some(timeouts.udp_stream.get()),
                 set: Status::ASSURED,
                 remark: None,
             });
         }
-        Effect::timeout(timeouts.udp)
+        Effect::timeout(timeouts.udp.get())
     }
 }
 

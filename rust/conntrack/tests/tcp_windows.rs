@@ -151,7 +151,7 @@ fn a_reset_right_behind_data_ends_it() {
 #[test]
 fn resets_below_the_window_pass_where_that_is_wanted() {
     let mut entry = plain();
-    entry.config.tcp_ignore_invalid_rst = true;
+    entry.config.tcp_ignore_invalid_rst.set(true);
     accepted(&mut entry, C, &tcp(C, "R", 50, 0, 0));
     assert_eq!(
         (entry.state.name(), entry.secs()),
@@ -237,8 +237,8 @@ fn ends_that_close_outside_of_the_windows_shorten_the_time() {
 
 #[test]
 fn liberal_lets_all_pass() {
-    let mut config = Config::defaults(common::HZ);
-    config.tcp_be_liberal = true;
+    let config = Config::defaults(common::HZ);
+    config.tcp_be_liberal.set(true);
     let mut entry = plain();
     entry.config = config;
     accepted(&mut entry, C, &tcp(C, "A", 3_000_000, 501, 10));

@@ -12,6 +12,7 @@ use crate::{
     packet::{Segment, Tcp as View},
     reason::Reason,
     seq::Seq,
+    setting::Setting,
     status::Status,
     time::Ticks,
     timeouts::{Config, Timeouts},
@@ -19,12 +20,12 @@ use crate::{
 };
 
 /// A timeout for each state.
-#[derive(Clone, Copy, Debug)]
-pub struct StateTimeouts([Ticks; 10]);
+#[derive(Debug)]
+pub struct StateTimeouts([Setting<Ticks>; 10]);
 
 impl StateTimeouts {
     /// What `timeout` says of each state.
-    pub fn new(timeout: impl FnMut(State) -> Ticks) -> Self {
+    pub fn new(timeout: impl FnMut(State) -> Setting<Ticks>) -> Self {
         Self(State::ALL.map(timeout))
     }
 
@@ -32,7 +33,14 @@ impl StateTimeouts {
     #[inline]
     #[must_use]
     pub fn of(&self, state: State) -> Ticks {
-        let [no, ss, sr, es, fw, cw, la, tw, cl, s2] = self.0;
+        self.setting(state).get()
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    #[must_use]
+    pub fn setting(&self, state: State) -> &Setting<Ticks> {
+        let [no, ss, sr, es, fw, cw, la, tw, cl, s2] = &self.0;
         match state {
             State::None => no,
             State::SynSent => ss,
@@ -93,7 +101,7 @@ impl Tcp {
                 reply: End::default(),
             },
             // A connection taken over in mid-stream, from another firewall or after a restart.
-            Step::To(_) if config.tcp_loose => Ends {
+            Step::To(_) if config.tcp_loose.get() => Ends {
                 original: End::picked_up(segment),
                 reply: End::opposite(),
             },
@@ -270,7 +278,7 @@ impl Tcp {
             let acked = receiver.acked;
             let answers_unjudged_syn = segment.seq == Seq::new(0) && !open;
             if !answers_unjudged_syn {
-                if acked.after(segment.seq) && !context.config.tcp_ignore_invalid_rst {
+                if acked.after(segment.seq) && !context.config.tcp_ignore_invalid_rst.get() {
                     return Outcome::Invalid(Reason::TcpReset);
                 }
                 if open && segment.seq != acked && !self.follows_data(segment, direction) {
@@ -327,7 +335,7 @@ impl Tcp {
         old: State,
         context: &Context<'_>,
     ) -> Outcome {
-        let liberal = context.config.tcp_be_liberal;
+        let liberal = context.config.tcp_be_liberal.get();
         match self.ends.fit(segment, direction, self.state, liberal) {
             Fit::Late(reason) => return Effect::pass(reason),
             Fit::Outside(reason) => return self.outside(segment, direction, reason, context),
@@ -360,7 +368,7 @@ impl Tcp {
             return Outcome::Invalid(reason);
         }
         let least = Ticks::from_secs(120, context.config.hz);
-        let timeout = context.config.timeouts.tcp_unacknowledged;
+        let timeout = context.config.timeouts.tcp_unacknowledged.get();
         if context.remaining >= least && context.remaining > timeout {
             return Outcome::Shorten(reason, timeout);
         }
@@ -399,7 +407,7 @@ impl Tcp {
             Segment::Syn if old == State::SynSent => Outcome::Accept(Effect::default()),
             // Picked up in mid-stream: five days are for those that answer.
             _ if new == State::Established => {
-                Effect::timeout(timeout.min(timeouts.tcp_unacknowledged))
+                Effect::timeout(timeout.min(timeouts.tcp_unacknowledged.get()))
             }
             _ => Effect::timeout(timeout),
         }
@@ -428,15 +436,15 @@ impl Tcp {
     fn timeout(&self, segment: &View<'_>, config: &Config) -> Ticks {
         let timeouts = &config.timeouts;
         let usual = timeouts.tcp.of(self.state);
-        let [retrans, unacknowledged] =
-            [timeouts.tcp_retrans, timeouts.tcp_unacknowledged].map(|shorter| usual > shorter);
+        let retrans = timeouts.tcp_retrans.get();
+        let unacknowledged = timeouts.tcp_unacknowledged.get();
         let half_reset = segment.segment == Segment::Rst && self.state == State::Established;
-        if self.retrans >= config.tcp_max_retrans && retrans {
-            timeouts.tcp_retrans
-        } else if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED)) && unacknowledged {
-            timeouts.tcp_unacknowledged
-        } else if self.last.window == 0 && retrans {
-            timeouts.tcp_retrans
+        if self.retrans >= config.tcp_max_retrans.get() && usual > retrans {
+            retrans
+        } else if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED)) && usual > unacknowledged {
+            unacknowledged
+        } else if self.last.window == 0 && usual > retrans {
+            retrans
         } else {
             usual
         }
