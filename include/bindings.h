@@ -20,6 +20,7 @@
 #include <linux/siphash.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
+#include <linux/sysctl.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
 #include <net/inet_sock.h>

@@ -54,6 +54,18 @@ __u32 ipct_scope_id(const __be32 address[4], int device);
 bool ipct_sctp_checksum_ok(struct sk_buff *skb, unsigned int offset);
 bool ipct_is_vrf_master(const struct net_device *dev);
 bool ipct_net_ratelimit(void);
+/* Says in the packet log of a namespace why a packet is invalid. */
+void ipct_log_invalid(struct net *net, u8 family, const struct sk_buff *skb, u8 protocol,
+		      const char *reason, int len);
+/* Loads a packet log unless there is one. May sleep. */
+void ipct_load_log(void);
+/* Rows of counters, one for each CPU. */
+void *ipct_counters_alloc(size_t len);
+void ipct_counters_free(void *counters);
+void ipct_counter_increment(void *counters, size_t at);
+u64 ipct_counter_read(void *counters, unsigned int cpu, size_t at);
+/* The first CPU that there may be, from a number on; -1 if none. */
+int ipct_possible_cpu(unsigned int from);
 void *ipct_net_generic(const struct net *net, unsigned int id);
 int ipct_request_module(const char *name);
 void *ipct_proc_data(const struct inode *inode);

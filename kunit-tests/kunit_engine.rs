@@ -27,7 +27,7 @@ mod tests {
         proto::{Before, Effect, Outcome, State},
         reason::Reason,
         rule::{ConntrackMatch, StateMatch},
-        show::{Buffer, Entry},
+        show::{Buffer, Detail, Entry},
         status::Status,
         time::{Instant, Ticks},
         timeouts::Config,
@@ -55,7 +55,13 @@ mod tests {
             return;
         };
         let now = Instant::from_ticks(u32::MAX);
-        let outcome = state.update(&packet, Direction::Original, Before::default(), now, &config);
+        let outcome = state.update(
+            &packet,
+            Direction::Original,
+            Before::default(),
+            now,
+            &config,
+        );
         let timeout = Some(Ticks::from_secs(120, 100));
         assert!(
             outcome
@@ -110,11 +116,11 @@ mod tests {
         let mut out = Buffer::new(&mut room);
         let entry = Entry {
             remaining: 117,
-            state: Some("SYN_SENT"),
+            state: Detail::State("SYN_SENT"),
             original: &original,
             reply: &reply,
             status: Status::NONE,
-            mark: 0,
+            mark: Some(0),
             counters: None,
             references: 1,
         };

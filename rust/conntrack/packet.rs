@@ -104,6 +104,13 @@ impl<'a> Packet<'a> {
         self.network.family
     }
 
+    /// The transport protocol's number.
+    #[inline]
+    #[must_use]
+    pub fn protocol(&self) -> u8 {
+        self.network.protocol
+    }
+
     /// Whether this is the first fragment of an IPv4 packet, not the whole of one.
     #[inline]
     #[must_use]

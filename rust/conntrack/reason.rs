@@ -92,6 +92,10 @@ reasons! {
     SctpTag => "wrong sctp verification tag",
     /// The table is full.
     TableFull => "table full",
+    /// Another packet of the flow has made an entry in its own way.
+    Clash => "flow is taken",
+    /// Entries came and went faster than the packet could find its own.
+    Unsettled => "table unsettled",
     /// There was no memory.
     NoMemory => "out of memory",
 }

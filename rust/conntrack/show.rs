@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Entries as text: the lines of `/proc/net/ip_conntrack`.
+//! Entries as text: the lines of `/proc/net/ip_conntrack` and `/proc/net/nf_conntrack`.
 
 use core::fmt::{self, Write};
 
@@ -17,24 +17,44 @@ pub struct Counters {
     pub bytes: u64,
 }
 
+/// What a protocol has to say of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// The name of a state.
+    State(&'static str),
+    /// How long it lives in seconds, going one way and both ways (GRE).
+    Timeouts(u32, u32),
+}
+
+/// The two forms of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// That of `/proc/net/ip_conntrack`: what is zero is left out.
+    Short,
+    /// That of `/proc/net/nf_conntrack`.
+    Long,
+}
+
 /// What a line says.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     /// The time left, in seconds.
     pub remaining: u32,
-    /// The protocol's state, where it has one.
-    pub state: Option<&'static str>,
+    /// What the protocol has to say.
+    pub state: Detail,
     /// The tuple of the first packet.
     pub original: &'a Tuple,
     /// The tuple of its answer.
     pub reply: &'a Tuple,
     /// The status bits.
     pub status: Status,
-    /// The firewall mark.
-    pub mark: u32,
+    /// The firewall mark, where this kernel has one.
+    pub mark: Option<u32>,
     /// Original and reply, where accounting is on.
     pub counters: Option<[Counters; 2]>,
-    /// How many hold the entry, the reader not counted.
+    /// How many hold the entry; the short form does not count the reader, the long one does.
     pub references: u32,
 }
 
@@ -53,12 +73,31 @@ pub const fn protocol_name(number: u8) -> &'static str {
 }
 
 impl Entry<'_> {
-    /// Writes the line, with its end.
+    /// Writes the line of `/proc/net/ip_conntrack`, with its end.
     ///
     /// # Errors
     ///
     /// Where `out` has no room.
     pub fn write_line(&self, out: &mut impl Write) -> fmt::Result {
+        self.write(out, Form::Short)
+    }
+
+    /// Writes the line of `/proc/net/nf_conntrack`, with its end.
+    ///
+    /// # Errors
+    ///
+    /// Where `out` has no room.
+    pub fn write_long_line(&self, out: &mut impl Write) -> fmt::Result {
+        let family = self.original.family();
+        let name = match family {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        write!(out, "{name:<8} {} ", family.number())?;
+        self.write(out, Form::Long)
+    }
+
+    fn write(&self, out: &mut impl Write, form: Form) -> fmt::Result {
         let number = self.original.protocol();
         write!(
             out,
@@ -66,8 +105,10 @@ impl Entry<'_> {
             protocol_name(number),
             self.remaining
         )?;
-        if let Some(state) = self.state {
-            write!(out, "{state} ")?;
+        match self.state {
+            Detail::None => {}
+            Detail::State(name) => write!(out, "{name} ")?,
+            Detail::Timeouts(one, both) => write!(out, "timeout={one}, stream_timeout={both} ")?,
         }
         let [original, reply] = match self.counters {
             Some([original, reply]) => [Some(original), Some(reply)],
@@ -81,8 +122,10 @@ impl Entry<'_> {
         if self.status.contains(Status::ASSURED) {
             out.write_str("[ASSURED] ")?;
         }
-        if self.mark != 0 {
-            write!(out, "mark={} ", self.mark)?;
+        if let Some(mark) = self.mark {
+            if mark != 0 || form == Form::Long {
+                write!(out, "mark={mark} ")?;
+            }
         }
         writeln!(out, "use={}", self.references)
     }
@@ -97,24 +140,34 @@ fn write_tuple(out: &mut impl Write, tuple: &Tuple, counters: Option<Counters>) 
             ipv4(tuple.src_words()),
             ipv4(tuple.dst_words())
         )?,
-        Family::Ipv6 => write!(
-            out,
-            "src={} dst={} ",
-            ipv6(tuple.src_words()),
-            ipv6(tuple.dst_words())
-        )?,
+        Family::Ipv6 => {
+            let [src, dst] = [tuple.src_words(), tuple.dst_words()].map(ipv6);
+            out.write_str("src=")?;
+            write_whole(out, src)?;
+            out.write_str(" dst=")?;
+            write_whole(out, dst)?;
+            out.write_char(' ')?;
+        }
     }
     let [kind, code] = tuple.dst_id();
     let [src, dst] = [tuple.src_id(), tuple.dst_id()].map(u16::from_be_bytes);
     match tuple.protocol() {
         protocol::TCP | protocol::UDP | protocol::SCTP => write!(out, "sport={src} dport={dst} ")?,
         protocol::ICMP | protocol::ICMPV6 => write!(out, "type={kind} code={code} id={src} ")?,
+        protocol::GRE => write!(out, "srckey={src:#x} dstkey={dst:#x} ")?,
         _ => {}
     }
     match counters {
         Some(Counters { packets, bytes }) => write!(out, "packets={packets} bytes={bytes} "),
         None => Ok(()),
     }
+}
+
+/// An address with all its zeros, as the kernel's files have it.
+fn write_whole(out: &mut impl Write, address: core::net::Ipv6Addr) -> fmt::Result {
+    let [first, rest @ ..] = address.segments();
+    write!(out, "{first:04x}")?;
+    rest.iter().try_for_each(|word| write!(out, ":{word:04x}"))
 }
 
 /// Text in a caller's room; what does not fit is refused, never cut in silence.

@@ -46,6 +46,12 @@ pub struct Config {
     pub hz: u32,
     /// How long entries live.
     pub timeouts: Timeouts,
+    /// Whether checksums are verified.
+    pub checksum: Setting<bool>,
+    /// Of which protocol's invalid packets the log is told; 255 of all, 0 of none.
+    pub log_invalid: Setting<u8>,
+    /// Whether what finds no room goes on as INVALID, and is not dropped.
+    pub full_is_invalid: Setting<bool>,
     /// Whether TCP connections are picked up in mid-stream.
     pub tcp_loose: Setting<bool>,
     /// Whether TCP segments outside of the windows pass as if they were inside.
@@ -95,6 +101,9 @@ impl Config {
                 gre_stream: secs(180),
                 generic: secs(600),
             },
+            checksum: Setting::new(true),
+            log_invalid: Setting::new(0),
+            full_is_invalid: Setting::new(false),
             tcp_loose: Setting::new(true),
             tcp_be_liberal: Setting::new(false),
             tcp_ignore_invalid_rst: Setting::new(false),

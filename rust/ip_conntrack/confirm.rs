@@ -2,11 +2,11 @@
 //! INPUT and POSTROUTING: a packet that starts a connection has come through, so the connection
 //! goes into the table.
 
-use conntrack::{status::Status, tuple::Direction};
+use conntrack::{ctinfo::CtInfo, reason::Reason, status::Status, tuple::Direction};
 use netfilter::{Attached, Conn, Net, ReadSide, Skb, Verdict};
 use rcu_table::{Insert, Ref};
 
-use crate::namespace::Namespace;
+use crate::{counts::Event, namespace::Namespace};
 
 /// How often an expired entry may stand in the way before the packet is given up.
 const ROUNDS: usize = 4;
@@ -23,22 +23,31 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, _read: ReadSide<'_>) -
         return Verdict::Accept;
     }
     match skb.conn() {
-        Some((conn, _)) if !status.contains(Status::DYING) => insert(net, conn),
-        _ => Verdict::Drop,
+        Some((conn, _)) if !status.contains(Status::DYING) => insert(net, skb, conn, ctinfo),
+        _ => {
+            net.tracker().counts.event(Event::InsertFailed);
+            Verdict::Drop
+        }
     }
 }
 
-fn insert(net: &Net<Namespace>, mut conn: Ref<Conn>) -> Verdict {
-    let shared = &net.tracker().shared;
+fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtInfo) -> Verdict {
+    let tracker = net.tracker();
+    let shared = &tracker.shared;
     let hashes = [Direction::Original, Direction::Reply]
         .map(|direction| shared.hash(net, conn.tuple(direction)));
     for _ in 0..ROUNDS {
         match shared.table().insert(conn, hashes) {
-            Ok(()) => return Verdict::Accept,
+            Ok(()) => {
+                tracker.counts.event(Event::Insert);
+                return Verdict::Accept;
+            }
             // A copy of the packet was quicker (bridges and multicast make copies).
             Err(Insert::Again(_)) => return Verdict::Accept,
             Err(Insert::Clash(clash)) => match clash.other {
-                Some(other) if !other.expired(netfilter::now()) => return Verdict::Drop,
+                Some(other) if !other.expired(netfilter::now()) => {
+                    return resolve(net, skb, &clash.entry, other, ctinfo);
+                }
                 Some(other) => {
                     shared.kill(&other);
                     conn = clash.entry;
@@ -47,5 +56,40 @@ fn insert(net: &Net<Namespace>, mut conn: Ref<Conn>) -> Verdict {
             },
         }
     }
+    lost(net, Reason::Unsettled)
+}
+
+/// Another packet of the flow, in either direction, was quicker: where that loses nothing, this
+/// one belongs to the entry which that one has made.
+#[cold]
+fn resolve(
+    net: &Net<Namespace>,
+    skb: &mut Skb,
+    mine: &Conn,
+    other: Ref<Conn>,
+    ctinfo: CtInfo,
+) -> Verdict {
+    let (original, reply) = (
+        mine.tuple(Direction::Original),
+        mine.tuple(Direction::Reply),
+    );
+    let pair = |a, b| {
+        other.tuple(Direction::Original).matches(a) && other.tuple(Direction::Reply).matches(b)
+    };
+    let same = pair(original, reply) || pair(reply, original);
+    if !same || !mine.lock().may_merge() {
+        return lost(net, Reason::Clash);
+    }
+    net.tracker().counts.event(Event::ClashResolved);
+    skb.attach(other, ctinfo);
+    Verdict::Accept
+}
+
+/// A packet whose connection does not get into the table.
+fn lost(net: &Net<Namespace>, reason: Reason) -> Verdict {
+    let counts = &net.tracker().counts;
+    counts.event(Event::Drop);
+    counts.event(Event::InsertFailed);
+    counts.reason(reason);
     Verdict::Drop
 }

@@ -10,11 +10,14 @@
 )]
 
 mod confirm;
+mod counts;
+mod evict;
 mod expire;
 mod list;
 mod namespace;
 mod related;
 pub mod rules;
+mod settings;
 mod shared;
 mod track;
 

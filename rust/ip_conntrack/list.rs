@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `/proc/net/ip_conntrack` and `/proc/net/ip_conntrack_expect`.
+//! `/proc/net/ip_conntrack` and `/proc/net/nf_conntrack`, and the lists of what is expected.
 
 use conntrack::{
     show::{Buffer, Entry},
@@ -11,8 +11,8 @@ use rcu_table::Ref;
 
 use crate::namespace::Namespace;
 
-/// The IPv4 connections of a namespace.
-pub(crate) struct Connections;
+/// The connections of a namespace: those of IPv4 in the seeds' form, or all in stock's.
+pub(crate) struct Connections<const LONG: bool>;
 
 /// A place in the list. A bucket's connections are held together, so that what comes and goes
 /// while the file is read makes none appear twice.
@@ -25,13 +25,13 @@ pub(crate) struct Place {
 
 impl Place {
     /// Holds the connections of the next bucket.
-    fn fill(&mut self, net: &Net<Namespace>) -> Result {
+    fn fill(&mut self, net: &Net<Namespace>, all: bool) -> Result {
         let now = netfilter::now();
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
         for seen in net.tracker().shared.table().bucket(self.bucket, &read) {
             let shown = seen.in_namespace(net.census())
-                && seen.tuple(Direction::Original).family() == Family::Ipv4
+                && (all || seen.tuple(Direction::Original).family() == Family::Ipv4)
                 && !seen.expired(now);
             if shown {
                 if let Some(conn) = seen.get() {
@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-impl Listing for Connections {
+impl<const LONG: bool> Listing for Connections<LONG> {
     type Tracker = Namespace;
     type Cursor = Place;
 
@@ -57,30 +57,36 @@ impl Listing for Connections {
             if place.bucket >= net.tracker().shared.buckets() {
                 return Ok(false);
             }
-            place.fill(net)?;
+            place.fill(net, LONG)?;
         }
     }
 
     fn show(net: &Net<Namespace>, place: &Place, out: &mut Buffer<'_>) {
         let Some(conn) = &place.current else { return };
-        let state = conn.lock().name();
+        let config = &net.tracker().config;
+        let state = conn.lock().detail(config);
+        // This place holds one of them.
+        let held = u32::from(!LONG);
         let entry = Entry {
             remaining: conn
                 .expires()
                 .remaining(netfilter::now())
                 .unwrap_or_default()
-                .as_secs(net.tracker().config.hz),
+                .as_secs(config.hz),
             state,
             original: conn.tuple(Direction::Original),
             reply: conn.tuple(Direction::Reply),
             status: conn.status(),
             mark: conn.mark(),
             counters: None,
-            // This place holds one of them.
-            references: conn.references().saturating_sub(1),
+            references: conn.references().saturating_sub(held),
         };
-        // A line fits: the longest has two IPv4 tuples, some 250 bytes.
-        let _ = entry.write_line(out);
+        // A line fits: the longest has two IPv6 tuples, some 350 bytes.
+        let _ = if LONG {
+            entry.write_long_line(out)
+        } else {
+            entry.write_line(out)
+        };
     }
 }
 

@@ -3,16 +3,24 @@
 
 use conntrack::{
     packet::{Class, Packet},
+    setting::Setting,
     timeouts::Config,
     tuple::Tuple,
 };
 use kernel::prelude::*;
 use netfilter::{
-    Conn, Context, Net, PerNet, ProcFile, ReadSide, Skb, Tracker, Verdict, Window, HZ,
+    sysctl::Directory, Conn, Context, Net, PerNet, Place, ProcFile, ReadSide, Skb, Tracker,
+    Verdict, Window, HZ,
 };
 use rcu_table::Ref;
 
-use crate::{confirm, expire, list, shared::Shared, track};
+use crate::{
+    confirm,
+    counts::{self, Counts},
+    expire, list, settings,
+    shared::Shared,
+    track,
+};
 
 /// The namespaces that are tracked.
 pub(crate) static NAMESPACES: PerNet<Namespace> = PerNet::new();
@@ -21,12 +29,20 @@ pub(crate) static NAMESPACES: PerNet<Namespace> = PerNet::new();
 pub(crate) struct Namespace {
     pub(crate) shared: Shared,
     pub(crate) config: Config,
+    pub(crate) counts: Counts,
+    /// The tick in which nothing was found to evict.
+    pub(crate) exhausted: Setting<u32>,
 }
 
-/// Its files. Readable for the namespace's root alone: they tell who talks to whom.
-static FILES: [ProcFile<Namespace>; 2] = [
-    ProcFile::new::<list::Connections>(c"ip_conntrack", 0o440),
-    ProcFile::new::<list::Expectations>(c"ip_conntrack_expect", 0o440),
+/// Its files. Those that tell who talks to whom are for the namespace's root alone.
+static FILES: [ProcFile<Namespace>; 7] = [
+    ProcFile::new::<list::Connections<false>>(Place::Net, c"ip_conntrack", 0o440),
+    ProcFile::new::<list::Connections<true>>(Place::Net, c"nf_conntrack", 0o440),
+    ProcFile::new::<list::Expectations>(Place::Net, c"ip_conntrack_expect", 0o440),
+    ProcFile::new::<list::Expectations>(Place::Net, c"nf_conntrack_expect", 0o440),
+    ProcFile::new::<counts::Invalid>(Place::Net, c"ip_conntrack_invalid", 0o440),
+    ProcFile::new::<counts::Stat>(Place::Stat, c"ip_conntrack", 0o444),
+    ProcFile::new::<counts::Stat>(Place::Stat, c"nf_conntrack", 0o444),
 ];
 
 impl Tracker for Namespace {
@@ -40,11 +56,17 @@ impl Tracker for Namespace {
         Ok(Self {
             shared: shared.clone(),
             config: Config::defaults(HZ),
+            counts: Counts::new()?,
+            exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
         })
     }
 
     fn files() -> &'static [ProcFile<Self>] {
         &FILES
+    }
+
+    fn directories() -> &'static [Directory<Self>] {
+        &settings::DIRECTORIES
     }
 
     #[inline]
@@ -65,11 +87,7 @@ impl Tracker for Namespace {
 
     fn answer(net: &Net<Self>, skb: &Skb, read: ReadSide<'_>) -> Option<Tuple> {
         let mut window = Window::new();
-        let packet = Packet::parse(
-            conntrack::tuple::Family::Ipv4,
-            skb.bytes(&mut window),
-        )
-        .ok()?;
+        let packet = Packet::parse(conntrack::tuple::Family::Ipv4, skb.bytes(&mut window)).ok()?;
         let Class::Flow(tuple) = packet.classify().ok()? else {
             return None;
         };

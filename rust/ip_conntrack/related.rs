@@ -3,6 +3,7 @@
 
 use conntrack::{
     ctinfo::CtInfo,
+    reason::Reason,
     tuple::{Direction, Tuple},
 };
 use netfilter::Context;
@@ -17,6 +18,6 @@ pub(crate) fn error(context: &Context<'_, Namespace>, answer: &Tuple) -> Decisio
     match shared.find(net, answer, hash, context.read) {
         Some((conn, Direction::Original)) => Decision::Tracked(conn, CtInfo::Related),
         Some((conn, Direction::Reply)) => Decision::Tracked(conn, CtInfo::RelatedReply),
-        None => Decision::Invalid,
+        None => Decision::Invalid(Reason::QuoteUnknown),
     }
 }

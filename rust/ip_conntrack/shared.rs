@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What all namespaces have in common: the table of connections, its key, the memory.
 
-use conntrack::tuple::{Direction, HashWords, Tuple};
+use conntrack::{
+    setting::Setting,
+    tuple::{Direction, HashWords, Tuple},
+};
 use kernel::{prelude::*, sync::Arc};
 use netfilter::{Cache, Conn, HashKey, Net, ReadSide, Table};
 use rcu_table::Ref;
@@ -16,7 +19,7 @@ pub(crate) struct Shared(Arc<Inner>);
 struct Inner {
     table: Table,
     key: HashKey,
-    max: u32,
+    max: Setting<u32>,
     cache: Cache,
 }
 
@@ -48,7 +51,7 @@ impl Shared {
         let inner = Inner {
             table: netfilter::new_table(buckets)?,
             key: HashKey::random(),
-            max,
+            max: Setting::new(max),
             cache: Cache::new()?,
         };
         Ok(Self(Arc::new(inner, GFP_KERNEL)?))
@@ -68,7 +71,12 @@ impl Shared {
 
     /// The most connections that a namespace may have.
     pub(crate) fn max(&self) -> u32 {
-        self.0.max
+        self.0.max.get()
+    }
+
+    /// Changes that.
+    pub(crate) fn set_max(&self, max: u32) {
+        self.0.max.set(max);
     }
 
     /// The hash of a tuple in a namespace.

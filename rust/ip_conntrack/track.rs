@@ -5,14 +5,16 @@ use conntrack::{
     ctinfo::CtInfo,
     packet::{Class, Packet},
     proto::{Before, Outcome, State},
+    reason::Reason,
     status::Status,
-    tuple::{Direction, Tuple},
+    timeouts::Config,
+    tuple::{protocol, Direction, Tuple},
 };
 use kernel::prelude::*;
 use netfilter::{Attached, Conn, Context, Net, NewConn, Verdict, Window};
 use rcu_table::Ref;
 
-use crate::{namespace::Namespace, related};
+use crate::{counts::Event, evict, namespace::Namespace, related};
 
 /// What becomes of a packet.
 pub(crate) enum Decision {
@@ -21,9 +23,9 @@ pub(crate) enum Decision {
     /// It is left alone, and rules see it as UNTRACKED.
     Untracked,
     /// It goes on without a connection: INVALID.
-    Invalid,
+    Invalid(Reason),
     /// It goes no further.
-    Drop,
+    Drop(Reason),
 }
 
 /// How often a packet may find that the connection it belongs to must give way to a new one.
@@ -41,7 +43,8 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
         // Templates are made by rules that this tracker refuses.
         Attached::Template => context.skb.detach(),
     }
-    match decide(context) {
+    let mut protocol = 0;
+    match decide(context, &mut protocol) {
         Decision::Tracked(conn, ctinfo) => {
             context.skb.attach(conn, ctinfo);
             Verdict::Accept
@@ -50,28 +53,59 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
             context.skb.set_untracked();
             Verdict::Accept
         }
-        Decision::Invalid => Verdict::Accept,
-        Decision::Drop => Verdict::Drop,
+        Decision::Invalid(reason) => {
+            invalid(context, protocol, reason);
+            Verdict::Accept
+        }
+        Decision::Drop(reason) => {
+            let counts = &context.net.tracker().counts;
+            counts.event(Event::Drop);
+            counts.reason(reason);
+            Verdict::Drop
+        }
+    }
+}
+
+/// Counts a packet that is INVALID, and says why to who wants to know.
+#[cold]
+fn invalid(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
+    let counts = &context.net.tracker().counts;
+    counts.event(Event::Invalid);
+    if matches!(protocol, protocol::ICMP | protocol::ICMPV6) {
+        counts.event(Event::IcmpError);
+    }
+    counts.reason(reason);
+    log(context, protocol, reason);
+}
+
+/// Says why a packet is INVALID, or odd, if users want that of its protocol.
+fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
+    const ALL: u8 = 255;
+    let wanted = context.net.tracker().config.log_invalid.get();
+    if wanted != 0 && (wanted == ALL || wanted == protocol) {
+        context.log_invalid(protocol, reason.name());
     }
 }
 
 #[inline]
-fn decide(context: &Context<'_, Namespace>) -> Decision {
+fn decide(context: &Context<'_, Namespace>, protocol: &mut u8) -> Decision {
     let mut window = Window::new();
-    let Ok(packet) = Packet::parse(context.family, context.skb.bytes(&mut window)) else {
-        return Decision::Invalid;
+    let packet = match Packet::parse(context.family, context.skb.bytes(&mut window)) {
+        Ok(packet) => packet,
+        Err(reason) => return Decision::Invalid(reason),
     };
+    *protocol = packet.protocol();
     // Fragments leave this host only where a socket has asked for it (IP_NODEFRAG).
     if context.at_output() && packet.is_first_fragment() {
-        return Decision::Invalid;
+        return Decision::Invalid(Reason::Fragment);
     }
-    if context.at_prerouting() {
+    if context.at_prerouting() && context.net.tracker().config.checksum.get() {
         if let Some(checksum) = packet.checksum() {
             if !context
                 .skb
                 .checksum_ok(context.hook, context.family, checksum)
             {
-                return Decision::Invalid;
+                return Decision::Invalid(Reason::Checksum);
             }
         }
     }
@@ -79,7 +113,7 @@ fn decide(context: &Context<'_, Namespace>) -> Decision {
         Ok(Class::Flow(tuple)) => flow(context, &packet, &tuple),
         Ok(Class::Error(quoted)) => related::error(context, &quoted),
         Ok(Class::Untracked) => Decision::Untracked,
-        Err(_) => Decision::Invalid,
+        Err(reason) => Decision::Invalid(reason),
     }
 }
 
@@ -91,11 +125,14 @@ fn flow(context: &Context<'_, Namespace>, packet: &Packet<'_>, tuple: &Tuple) ->
     let hash = shared.hash(net, tuple);
     for _ in 0..ROUNDS {
         let Some((conn, direction)) = shared.find(net, tuple, hash, context.read) else {
-            return open(net, packet, tuple);
+            return open(context, packet, tuple, hash);
         };
         let ctinfo = ctinfo(conn.status(), direction);
         match update(net, &conn, direction, packet) {
-            Outcome::Accept(_) => {
+            Outcome::Accept(effect) => {
+                if let Some(remark) = effect.remark {
+                    log(context, packet.protocol(), remark);
+                }
                 if ctinfo == CtInfo::EstablishedReply {
                     conn.set_status(Status::SEEN_REPLY);
                 }
@@ -109,10 +146,12 @@ fn flow(context: &Context<'_, Namespace>, packet: &Packet<'_>, tuple: &Tuple) ->
                 return Decision::Tracked(conn, ctinfo);
             }
             Outcome::Repeat => shared.kill(&conn),
-            Outcome::Invalid(_) | Outcome::Shorten(..) => return Decision::Invalid,
+            Outcome::Invalid(reason) | Outcome::Shorten(reason, _) => {
+                return Decision::Invalid(reason);
+            }
         }
     }
-    Decision::Drop
+    Decision::Drop(Reason::Unsettled)
 }
 
 /// What a packet is to a connection of this status.
@@ -152,11 +191,21 @@ fn update(net: &Net<Namespace>, conn: &Conn, direction: Direction, packet: &Pack
 }
 
 /// A packet that no connection knows: perhaps it starts one.
-fn open(net: &Net<Namespace>, packet: &Packet<'_>, tuple: &Tuple) -> Decision {
+fn open(
+    context: &Context<'_, Namespace>,
+    packet: &Packet<'_>,
+    tuple: &Tuple,
+    hash: u32,
+) -> Decision {
+    let net = context.net;
     let tracker = net.tracker();
     let config = &tracker.config;
-    let (Some(reply), Ok(mut state)) = (tuple.invert(), State::open(packet, tuple, config)) else {
-        return Decision::Invalid;
+    let Some(reply) = tuple.invert() else {
+        return Decision::Invalid(Reason::IcmpNotRequest);
+    };
+    let mut state = match State::open(packet, tuple, config) {
+        Ok(state) => state,
+        Err(reason) => return Decision::Invalid(reason),
     };
     let first = state.update(
         packet,
@@ -165,14 +214,18 @@ fn open(net: &Net<Namespace>, packet: &Packet<'_>, tuple: &Tuple) -> Decision {
         netfilter::now(),
         config,
     );
-    let Outcome::Accept(effect) = first else {
-        return Decision::Invalid;
+    let effect = match first {
+        Outcome::Accept(effect) => effect,
+        Outcome::Invalid(reason) | Outcome::Shorten(reason, _) => {
+            return Decision::Invalid(reason);
+        }
+        Outcome::Kill | Outcome::Repeat => return Decision::Invalid(Reason::TcpNotNew),
     };
-    if net.census().len() >= tracker.shared.max() {
+    if net.census().len() >= tracker.shared.max() && !evict::make_room(net, hash, context.read) {
         if !netfilter::limited() {
             pr_warn!("table full, dropping packet\n");
         }
-        return Decision::Drop;
+        return no_room(config, Reason::TableFull);
     }
     let new = NewConn {
         original: tuple,
@@ -183,7 +236,16 @@ fn open(net: &Net<Namespace>, packet: &Packet<'_>, tuple: &Tuple) -> Decision {
     };
     match net.new_conn(tracker.shared.cache(), new) {
         Some(conn) => Decision::Tracked(conn, CtInfo::New),
-        None => Decision::Drop,
+        None => no_room(config, Reason::NoMemory),
+    }
+}
+
+/// What becomes of a packet for which there is no room.
+fn no_room(config: &Config, reason: Reason) -> Decision {
+    if config.full_is_invalid.get() {
+        Decision::Invalid(reason)
+    } else {
+        Decision::Drop(reason)
     }
 }
 

@@ -8,7 +8,7 @@ raw_types := sk_buff net nf_hook_ops nf_hook_state nf_conn nf_conntrack_tuple nf
 	nf_defrag_hook nf_sockopt_ops pernet_operations proc_ops seq_file seq_operations inode file \
 	kmem_cache delayed_work callback_head sock inet_sock sockaddr_in sockaddr_in6 spinlock_t \
 	siphash_key_t xt_match xt_target xt_action_param xt_mtchk_param xt_tgchk_param \
-	xt_mtdtor_param xt_tgdtor_param nf_conntrack nf_inet_hooks nf_ip_hook_priorities
+	ctl_table ctl_table_header xt_mtdtor_param xt_tgdtor_param nf_conntrack nf_inet_hooks nf_ip_hook_priorities
 
 raw_vars := init_net jiffies nf_ct_hook nf_defrag_v4_hook nf_defrag_v6_hook \
 	NFPROTO_.* NF_INET_.* NF_IP_PRI_.* NF_ACCEPT NF_DROP SO_ORIGINAL_DST IPCT_.*
@@ -16,6 +16,7 @@ raw_vars := init_net jiffies nf_ct_hook nf_defrag_v4_hook nf_defrag_v6_hook \
 raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_sockopt nf_unregister_sockopt \
 	nf_checksum skb_copy_bits \
 	register_pernet_subsys unregister_pernet_subsys \
+	register_net_sysctl_sz unregister_net_sysctl_table proc_dointvec_minmax proc_dointvec_jiffies \
 	proc_create_data remove_proc_entry seq_open seq_release seq_read seq_lseek seq_write \
 	kmem_cache_free kmem_cache_destroy kfree call_rcu \
 	siphash_2u64 siphash_4u64 get_random_bytes \

@@ -156,13 +156,13 @@ impl Conn {
         )
     }
 
-    /// The firewall mark of the connection, zero where the kernel has none.
-    pub fn mark(&self) -> u32 {
+    /// The firewall mark of the connection, where the kernel has marks.
+    pub fn mark(&self) -> Option<u32> {
         #[cfg(CONFIG_NF_CONNTRACK_MARK)]
         // SAFETY: a field of the prefix, one word that a single load reads.
-        return unsafe { (&raw const (*self.head()).mark).read_volatile() };
+        return Some(unsafe { (&raw const (*self.head()).mark).read_volatile() });
         #[cfg(not(CONFIG_NF_CONNTRACK_MARK))]
-        0
+        None
     }
 
     /// How many references there are.

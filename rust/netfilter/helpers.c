@@ -3,7 +3,9 @@
 #include <linux/crc32.h>
 #include <linux/kmod.h>
 #include <linux/mm.h>
+#include <linux/netfilter.h>
 #include <linux/netdevice.h>
+#include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/sctp.h>
@@ -14,6 +16,7 @@
 #include <net/inet_sock.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
+#include <net/netfilter/nf_log.h>
 #include <net/netns/generic.h>
 #include <net/sock.h>
 
@@ -170,4 +173,53 @@ u64 ipct_total_ram(void)
 void ipct_cond_resched(void)
 {
 	cond_resched();
+}
+
+void ipct_log_invalid(struct net *net, u8 family, const struct sk_buff *skb, u8 protocol,
+		      const char *reason, int len)
+{
+	nf_log_packet(net, family, 0, skb, NULL, NULL, NULL, "nf_ct_proto_%d: %.*s ", protocol, len,
+		      reason);
+}
+
+void ipct_load_log(void)
+{
+	u8 family;
+
+	for (family = 0; family < NFPROTO_NUMPROTO; family++) {
+		if (nf_log_is_registered(family))
+			return;
+	}
+	request_module("%s", "nf_log_syslog");
+}
+
+void *ipct_counters_alloc(size_t len)
+{
+	return (void __force *)__alloc_percpu(array_size(len, sizeof(u64)), sizeof(u64));
+}
+
+void ipct_counters_free(void *counters)
+{
+	free_percpu((void __percpu *)counters);
+}
+
+void ipct_counter_increment(void *counters, size_t at)
+{
+	this_cpu_inc(((u64 __percpu *)counters)[at]);
+}
+
+u64 ipct_counter_read(void *counters, unsigned int cpu, size_t at)
+{
+	return READ_ONCE(per_cpu_ptr((u64 __percpu *)counters, cpu)[at]);
+}
+
+int ipct_possible_cpu(unsigned int from)
+{
+	unsigned int cpu = from;
+
+	for (; cpu < nr_cpu_ids; cpu++) {
+		if (cpu_possible(cpu))
+			return cpu;
+	}
+	return -1;
 }

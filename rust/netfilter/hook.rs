@@ -59,6 +59,24 @@ impl<T: Tracker> Context<'_, T> {
         self.hook == LOCAL_OUT
     }
 
+    /// Says in the namespace's packet log why the packet is invalid.
+    pub fn log_invalid(&self, protocol: u8, reason: &str) {
+        // CAST: a reason is a few words; the family's number a byte.
+        let (len, family) = (reason.len() as c_int, self.family.number() as u8);
+        let net = self.net.census().net().cast_mut();
+        // SAFETY: the namespace is alive while a packet is in its hook; `len` bytes of text.
+        unsafe {
+            raw::ipct_log_invalid(
+                net,
+                family,
+                self.skb.raw(),
+                protocol,
+                reason.as_ptr().cast(),
+                len,
+            )
+        };
+    }
+
     /// Whether the packet is on its way to a VRF device, and will come by once more.
     fn to_vrf_master(&self) -> bool {
         match self.out {

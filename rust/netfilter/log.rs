@@ -7,3 +7,9 @@ pub fn limited() -> bool {
     // SAFETY: callable from any context.
     !unsafe { raw::ipct_net_ratelimit() }
 }
+
+/// Makes sure that there is a packet log, for [`crate::Context::log_invalid`]. May sleep.
+pub fn load_log() {
+    // SAFETY: process context, as the callers of this function promise.
+    unsafe { raw::ipct_load_log() };
+}

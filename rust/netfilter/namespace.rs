@@ -24,6 +24,7 @@ use crate::{
     proc::{self, ProcFile},
     rcu::ReadSide,
     skb::Skb,
+    sysctl::{Directory, Settings},
 };
 
 /// What a module does with packets, and keeps for each namespace.
@@ -43,6 +44,10 @@ pub trait Tracker: Sized + Send + Sync + 'static {
 
     /// The files that each namespace has in `/proc/net`.
     fn files() -> &'static [ProcFile<Self>];
+
+    /// The settings that each namespace has in `/proc/sys`, in the order in which the directories
+    /// are made.
+    fn directories() -> &'static [Directory<Self>];
 
     /// A packet at PREROUTING or OUTPUT. RCU read lock held; softirq or process context.
     fn track(context: &mut Context<'_, Self>) -> Verdict;
@@ -142,6 +147,7 @@ impl<T: Tracker> Net<T> {
 /// What is switched on for a namespace, in the order in which it is switched off.
 struct Life<T: Tracker> {
     net: NonNull<Net<T>>,
+    settings: Option<Settings<T>>,
     files: Option<proc::Files<T>>,
     hooks: Option<Hooks>,
     _defrag: [Option<Defrag>; 2],
@@ -387,12 +393,14 @@ fn switch_on<T: Tracker>(
     let mut life = KBox::new(
         Life {
             net: kept,
+            settings: None,
             files: None,
             hooks: None,
             _defrag: [Some(v4), v6],
         },
         GFP_KERNEL,
     )?;
+    life.settings = Some(Settings::create(raw_net, kept)?);
     life.hooks = Some(Hooks::register::<T>(raw_net, kept)?);
     life.files = Some(proc::Files::create(raw_net, kept)?);
     Ok(life)
@@ -429,6 +437,7 @@ unsafe extern "C" fn pre_exit<T: Tracker>(net: *mut raw::net) {
         let slot = callback_slot::<T>(net);
         (*slot).net.store(null_mut(), Ordering::Release);
         if let Some(life) = (*slot).life.as_mut() {
+            life.settings = None;
             life.files = None;
             life.hooks = None;
         }

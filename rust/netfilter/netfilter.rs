@@ -14,11 +14,13 @@ mod hook;
 mod lock;
 mod log;
 mod namespace;
+pub mod percpu;
 mod proc;
 mod rcu;
 mod siphash;
 mod skb;
 mod sockopt;
+pub mod sysctl;
 mod table;
 mod time;
 mod work;
@@ -29,9 +31,10 @@ pub use self::{
     conn::{Conn, NewConn, StateGuard},
     ct_hook::CtHook,
     hook::{Context, Verdict},
-    log::limited,
+    log::{limited, load_log},
     namespace::{Census, Net, PerNet, Registration, Tracker},
-    proc::{Listing, Mode, ProcFile},
+    percpu::PerCpu,
+    proc::{Listing, Mode, Place, ProcFile},
     rcu::ReadSide,
     siphash::HashKey,
     skb::{Attached, Skb, Window},

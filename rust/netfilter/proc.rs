@@ -36,8 +36,35 @@ pub trait Listing: 'static {
     fn show(net: &Net<Self::Tracker>, cursor: &Self::Cursor, out: &mut Buffer<'_>);
 }
 
+/// Where a file is.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// In `/proc/net`.
+    Net,
+    /// In `/proc/net/stat`.
+    Stat,
+}
+
+impl Place {
+    /// Its directory in a namespace.
+    ///
+    /// # Safety
+    ///
+    /// The namespace must be alive.
+    unsafe fn directory(self, net: NonNull<raw::net>) -> *mut raw::proc_dir_entry {
+        // SAFETY: plain fields of a namespace, by the contract of this function.
+        unsafe {
+            match self {
+                Self::Net => (*net.as_ptr()).proc_net,
+                Self::Stat => (*net.as_ptr()).proc_net_stat,
+            }
+        }
+    }
+}
+
 /// A file that each namespace has.
 pub struct ProcFile<T: Tracker> {
+    place: Place,
     name: &'static CStr,
     mode: Mode,
     ops: &'static raw::proc_ops,
@@ -45,9 +72,14 @@ pub struct ProcFile<T: Tracker> {
 }
 
 impl<T: Tracker> ProcFile<T> {
-    /// A file of this name below `/proc/net`.
-    pub const fn new<L: Listing<Tracker = T>>(name: &'static CStr, mode: Mode) -> Self {
+    /// A file of this name.
+    pub const fn new<L: Listing<Tracker = T>>(
+        place: Place,
+        name: &'static CStr,
+        mode: Mode,
+    ) -> Self {
         Self {
+            place,
             name,
             mode,
             ops: Operations::<L>::FILE,
@@ -77,7 +109,7 @@ impl<T: Tracker> Files<T> {
                 raw::proc_create_data(
                     file.name.as_char_ptr(),
                     file.mode,
-                    (*net.as_ptr()).proc_net,
+                    file.place.directory(net),
                     file.ops,
                     kept.as_ptr().cast(),
                 )
@@ -101,7 +133,7 @@ impl<T: Tracker> Drop for Files<T> {
         for file in T::files().iter().take(self.made) {
             // SAFETY: made by `create`.
             unsafe {
-                raw::remove_proc_entry(file.name.as_char_ptr(), (*self.net.as_ptr()).proc_net)
+                raw::remove_proc_entry(file.name.as_char_ptr(), file.place.directory(self.net))
             };
         }
     }

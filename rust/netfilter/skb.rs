@@ -57,7 +57,9 @@ pub enum Attached<'a> {
 impl Rest for Skb {
     fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
         let place = || {
-            let at = self.network_offset()?.checked_add(offset.try_into().ok()?)?;
+            let at = self
+                .network_offset()?
+                .checked_add(offset.try_into().ok()?)?;
             Some((i32::try_from(at).ok()?, i32::try_from(to.len()).ok()?))
         };
         let Some((at, len)) = place() else {
@@ -92,7 +94,7 @@ impl Skb {
     }
 
     #[inline]
-    fn raw(&self) -> *mut raw::sk_buff {
+    pub(crate) fn raw(&self) -> *mut raw::sk_buff {
         self.0.get()
     }
 

@@ -160,8 +160,12 @@ unsafe extern "C" fn handle<T: Tracker>(
     from_result(|| {
         // SAFETY: the row names a static setting and the namespace's data, which outlives its
         // files.
-        let (setting, net) =
-            unsafe { (&*(*row).extra1.cast::<Sysctl<T>>(), &*(*row).data.cast::<Net<T>>()) };
+        let (setting, net) = unsafe {
+            (
+                &*(*row).extra1.cast::<Sysctl<T>>(),
+                &*(*row).data.cast::<Net<T>>(),
+            )
+        };
         // The kernel's own functions work on a copy, so that nobody sees a value that is refused.
         let mut value = (setting.get)(net) as c_int;
         let [mut least, mut most] = setting.range;

@@ -132,7 +132,8 @@ impl<E: Node, S: Storage> Table<E, S> {
 
     /// The bucket of a hash: its high bits, scaled to the number of buckets.
     #[inline]
-    fn bucket_of(&self, hash: u32) -> usize {
+    #[must_use]
+    pub fn bucket_of(&self, hash: u32) -> usize {
         let buckets = self.buckets() as u64;
         (u64::from(hash).wrapping_mul(buckets) >> 32) as usize
     }

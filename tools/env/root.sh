@@ -25,15 +25,30 @@ if ! command -v mmdebstrap >/dev/null; then
 	step "installing mmdebstrap on this machine" "$cache/mmdebstrap.log" \
 		sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring uidmap'
 fi
-rm -rf "$root.partial"
-make_root() {
+if [ "$(id -u)" = 0 ]; then
+	rm -rf "$root.partial"
+else
+	unshare --map-auto --map-root-user rm -rf "$root.partial"
+fi
+# make_tree TARGET : a folder, or - for an archive
+make_tree() {
 	mmdebstrap --variant=minbase --include="$names" \
 		--customize-hook='mkdir -p "$1/checkout" "$1/cache" "$1/src" "$1/build"' \
-		"$suite" "$root.partial" \
+		"$suite" "$1" \
 		"deb $mirror/debian $suite main" \
 		"deb $mirror/debian $suite-updates main" \
 		"deb $mirror/debian $suite-backports main" \
 		"deb $mirror/debian-security $suite-security main"
+}
+make_root() {
+	if [ "$(id -u)" = 0 ]; then
+		make_tree "$root.partial"
+		return
+	fi
+	# Its root is to be the user who enters it (enter.sh); mmdebstrap's own would be another.
+	mkdir "$root.partial"
+	make_tree - | unshare --map-auto --map-root-user \
+		tar --extract --directory "$root.partial" --numeric-owner --exclude './dev/*'
 }
 step "making a Debian $suite root with compilers and test programs (2.2 GB, about 2 minutes)" \
 	"$cache/root.log" make_root

@@ -27,6 +27,8 @@ def test_load_traffic_unload(tracker, rounds=int(os.environ.get("ROUNDS", "30"))
         queue = Queue(world, 3)
         reader = world.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
         reader.bind((w.SERVER, 9))
+        reader.setblocking(False)
+        queue.netlink.setblocking(False)
         for turn in range(rounds):
             tracker.load()
             for port in range(1, 6):
@@ -49,7 +51,7 @@ def drain(reader):
     """Reads what has come to a socket, and does not wait for more."""
     try:
         while True:
-            reader.recv(2048, socket.MSG_DONTWAIT)
+            reader.recv(2048)
     except BlockingIOError:
         pass
 

@@ -9,6 +9,8 @@ mod udp;
 use crate::{
     packet::{Packet, Transport},
     reason::Reason,
+    setting::Setting,
+    show::Detail,
     status::Status,
     time::{Instant, Ticks},
     timeouts::Config,
@@ -149,7 +151,7 @@ impl State {
         }
     }
 
-    /// The state's name in `/proc`, for protocols that have states.
+    /// The state's name, for protocols that have states.
     #[must_use]
     pub fn name(&self) -> Option<&'static str> {
         match self {
@@ -157,5 +159,36 @@ impl State {
             Self::Sctp(sctp) => Some(sctp.state().name()),
             _ => None,
         }
+    }
+
+    /// What it has to say in `/proc`.
+    #[must_use]
+    pub fn detail(&self, config: &Config) -> Detail {
+        let secs = |setting: &Setting<Ticks>| setting.get().as_secs(config.hz);
+        match self {
+            Self::Gre => {
+                let timeouts = &config.timeouts;
+                Detail::Timeouts(secs(&timeouts.gre), secs(&timeouts.gre_stream))
+            }
+            _ => self.name().map_or(Detail::None, Detail::State),
+        }
+    }
+
+    /// Whether the connection is on its way out, though it was worth keeping: such an entry may
+    /// be evicted.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.is_closing(),
+            Self::Sctp(sctp) => sctp.is_closing(),
+            _ => false,
+        }
+    }
+
+    /// Whether two that came up with the same flow at once may be taken for one: nothing of the
+    /// first packet is lost by that.
+    #[must_use]
+    pub fn may_merge(&self) -> bool {
+        !matches!(self, Self::Tcp(_) | Self::Sctp(_))
     }
 }

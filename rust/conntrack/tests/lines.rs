@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use conntrack::{
-    show::{Buffer, Counters, Entry},
+    show::{Buffer, Counters, Detail, Entry},
     status::Status,
     tuple::{Family, Tuple},
 };
@@ -25,7 +25,7 @@ fn tuple(protocol: u8, src: [u8; 4], src_id: u16, dst: [u8; 4], dst_id: [u8; 2])
     )
 }
 
-fn line(tuple: &Tuple, remaining: u32, state: Option<&'static str>, status: Status) -> String {
+fn line(tuple: &Tuple, remaining: u32, state: Detail, status: Status) -> String {
     let mut text = String::new();
     Entry {
         remaining,
@@ -33,7 +33,7 @@ fn line(tuple: &Tuple, remaining: u32, state: Option<&'static str>, status: Stat
         original: tuple,
         reply: &tuple.invert().unwrap(),
         status,
-        mark: 0,
+        mark: Some(0),
         counters: None,
         references: 1,
     }
@@ -52,7 +52,7 @@ fn tcp() {
         22u16.to_be_bytes(),
     );
     assert_eq!(
-        line(&flow, 117, Some("SYN_SENT"), Status::NONE),
+        line(&flow, 117, Detail::State("SYN_SENT"), Status::NONE),
         "tcp      6 117 SYN_SENT src=192.168.1.6 dst=192.168.1.9 sport=32775 dport=22 [UNREPLIED] \
          src=192.168.1.9 dst=192.168.1.6 sport=22 dport=32775 use=1\n"
     );
@@ -64,7 +64,7 @@ fn tcp() {
         23u16.to_be_bytes(),
     );
     assert_eq!(
-        line(&flow, 57, Some("SYN_RECV"), Status::SEEN_REPLY),
+        line(&flow, 57, Detail::State("SYN_RECV"), Status::SEEN_REPLY),
         "tcp      6 57 SYN_RECV src=192.168.1.5 dst=192.168.1.35 sport=1031 dport=23 \
          src=192.168.1.35 dst=192.168.1.5 sport=23 dport=1031 use=1\n"
     );
@@ -72,7 +72,7 @@ fn tcp() {
         line(
             &flow,
             431_999,
-            Some("ESTABLISHED"),
+            Detail::State("ESTABLISHED"),
             Status::SEEN_REPLY | Status::ASSURED
         ),
         "tcp      6 431999 ESTABLISHED src=192.168.1.5 dst=192.168.1.35 sport=1031 dport=23 \
@@ -87,19 +87,24 @@ fn udp_icmp_unknown() {
         line(
             &tuple(17, a, 137, b, 1025u16.to_be_bytes()),
             25,
-            None,
+            Detail::None,
             Status::NONE
         ),
         "udp      17 25 src=192.168.1.2 dst=192.168.1.5 sport=137 dport=1025 [UNREPLIED] \
          src=192.168.1.5 dst=192.168.1.2 sport=1025 dport=137 use=1\n"
     );
     assert_eq!(
-        line(&tuple(1, a, 33029, b, [8, 0]), 25, None, Status::NONE),
+        line(
+            &tuple(1, a, 33029, b, [8, 0]),
+            25,
+            Detail::None,
+            Status::NONE
+        ),
         "icmp     1 25 src=192.168.1.2 dst=192.168.1.5 type=8 code=0 id=33029 [UNREPLIED] \
          src=192.168.1.5 dst=192.168.1.2 type=0 code=0 id=33029 use=1\n"
     );
     assert_eq!(
-        line(&tuple(99, a, 0, b, [0, 0]), 598, None, Status::NONE),
+        line(&tuple(99, a, 0, b, [0, 0]), 598, Detail::None, Status::NONE),
         "unknown  99 598 src=192.168.1.2 dst=192.168.1.5 [UNREPLIED] \
          src=192.168.1.5 dst=192.168.1.2 use=1\n"
     );
@@ -111,11 +116,11 @@ fn mark_and_counters() {
     let mut text = String::new();
     Entry {
         remaining: 119,
-        state: None,
+        state: Detail::None,
         original: &flow,
         reply: &flow.invert().unwrap(),
         status: Status::SEEN_REPLY | Status::ASSURED,
-        mark: 7,
+        mark: Some(7),
         counters: Some([
             Counters {
                 packets: 3,
@@ -146,4 +151,36 @@ fn a_buffer_refuses_what_does_not_fit() {
     assert_eq!(buffer.as_bytes(), b"abc");
     buffer.write_str("de").unwrap();
     assert_eq!(buffer.as_bytes(), b"abcde");
+}
+
+#[test]
+fn stocks_form() {
+    let words = |last: u8| {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&[0x20, 1, 0xd, 0xb8]);
+        bytes[15] = last;
+        [0, 4, 8, 12].map(|at| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap()))
+    };
+    let flow = Tuple::new(Family::Ipv6, 47, words(1), [0, 0], words(2), [0, 5]);
+    let mut text = String::new();
+    Entry {
+        remaining: 29,
+        state: Detail::Timeouts(30, 180),
+        original: &flow,
+        reply: &flow.invert().unwrap(),
+        status: Status::NONE,
+        mark: Some(0),
+        counters: None,
+        references: 2,
+    }
+    .write_long_line(&mut text)
+    .unwrap();
+    assert_eq!(
+        text,
+        "ipv6     10 gre      47 29 timeout=30, stream_timeout=180 \
+         src=2001:0db8:0000:0000:0000:0000:0000:0001 dst=2001:0db8:0000:0000:0000:0000:0000:0002 \
+         srckey=0x0 dstkey=0x5 [UNREPLIED] \
+         src=2001:0db8:0000:0000:0000:0000:0000:0002 dst=2001:0db8:0000:0000:0000:0000:0000:0001 \
+         srckey=0x5 dstkey=0x0 mark=0 use=2\n"
+    );
 }
