@@ -70,6 +70,12 @@ pub enum Class {
     Untracked,
 }
 
+/// The transport protocol's number of a packet, as far as its network header can be read.
+#[must_use]
+pub fn protocol_of(family: Family, bytes: Bytes<'_>) -> Option<u8> {
+    Some(ip::parse(family, bytes, 0).ok()?.protocol)
+}
+
 impl<'a> Packet<'a> {
     /// Looks at a packet.
     ///

@@ -11,9 +11,12 @@ use crate::{counts::Event, namespace::Namespace};
 /// is as good as the least of all where entries are spread by a hash.
 const NEAR: usize = 8;
 
-/// How many buckets are looked at before the table counts as full. One entry in a hundred that
-/// may go is found among so many but for one time in ten thousand.
+/// How many connections are looked at before the table counts as full: one in a hundred that may
+/// go is found among so many but for one time in ten thousand.
 const FAR: usize = 1024;
+
+/// How many buckets, where most of them are empty.
+const FAR_BUCKETS: usize = 1 << 16;
 
 /// What a connection is worth, least first; among equals the one that ends first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,19 +56,17 @@ pub(crate) fn make_room(net: &Net<Namespace>, hash: u32, read: ReadSide<'_>) -> 
     let table = tracker.shared.table();
     let now = netfilter::now();
     // Who finds nothing among many has looked long: within the same tick others need not.
-    let range = if tracker.exhausted.get() == now.as_ticks() {
-        NEAR
-    } else {
-        FAR
-    };
+    let look_far = tracker.exhausted.get() != now.as_ticks();
     let buckets = table.buckets();
-    let range = range.min(buckets);
+    let range = buckets.min(if look_far { FAR_BUCKETS } else { NEAR });
     let start = table.bucket_of(hash);
+    let mut looked_at: usize = 0;
     for near in (0..range).step_by(NEAR) {
         let mut least: Option<(Worth, Ref<Conn>)> = None;
         for at in near..near.saturating_add(NEAR).min(range) {
             let bucket = start.saturating_add(at).checked_rem(buckets).unwrap_or(0);
             for seen in table.bucket(bucket, &read) {
+                looked_at = looked_at.saturating_add(1);
                 let Some(worth) = worth(net, &seen) else {
                     continue;
                 };
@@ -79,8 +80,11 @@ pub(crate) fn make_room(net: &Net<Namespace>, hash: u32, read: ReadSide<'_>) -> 
             tracker.counts.event(Event::EarlyDrop);
             return true;
         }
+        if looked_at >= FAR {
+            break;
+        }
     }
-    if range > NEAR {
+    if look_far {
         tracker.exhausted.set(now.as_ticks());
     }
     false

@@ -3,7 +3,7 @@
 
 use conntrack::{
     ctinfo::CtInfo,
-    packet::{Class, Packet},
+    packet::{self, Class, Packet},
     proto::{Before, Outcome, State},
     reason::Reason,
     status::Status,
@@ -43,8 +43,7 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
         // Templates are made by rules that this tracker refuses.
         Attached::Template => context.skb.detach(),
     }
-    let mut protocol = 0;
-    match decide(context, &mut protocol) {
+    match decide(context) {
         Decision::Tracked(conn, ctinfo) => {
             context.skb.attach(conn, ctinfo);
             Verdict::Accept
@@ -54,7 +53,7 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
             Verdict::Accept
         }
         Decision::Invalid(reason) => {
-            invalid(context, protocol, reason);
+            invalid(context, reason);
             Verdict::Accept
         }
         Decision::Drop(reason) => {
@@ -68,7 +67,10 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
 
 /// Counts a packet that is INVALID, and says why to who wants to know.
 #[cold]
-fn invalid(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
+fn invalid(context: &Context<'_, Namespace>, reason: Reason) {
+    let mut window = Window::new();
+    let bytes = context.skb.bytes(&mut window);
+    let protocol = packet::protocol_of(context.family, bytes).unwrap_or(0);
     let counts = &context.net.tracker().counts;
     counts.event(Event::Invalid);
     if matches!(protocol, protocol::ICMP | protocol::ICMPV6) {
@@ -88,13 +90,12 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
 }
 
 #[inline]
-fn decide(context: &Context<'_, Namespace>, protocol: &mut u8) -> Decision {
+fn decide(context: &Context<'_, Namespace>) -> Decision {
     let mut window = Window::new();
     let packet = match Packet::parse(context.family, context.skb.bytes(&mut window)) {
         Ok(packet) => packet,
         Err(reason) => return Decision::Invalid(reason),
     };
-    *protocol = packet.protocol();
     // Fragments leave this host only where a socket has asked for it (IP_NODEFRAG).
     if context.at_output() && packet.is_first_fragment() {
         return Decision::Invalid(Reason::Fragment);

@@ -152,23 +152,5 @@ def test_hundred_thousand(tracker, many=100_000):
 
 
 @w.ours_only
-@w.loads_itself
-def test_full_table(tracker):
-    """Beyond the limit new flows are dropped, with a line; known ones go on."""
-    tracker.load("hashsize=1")
-    with w.World(tracker) as world:
-        w.sh("dmesg -C")
-        world.firewall("iptables-legacy -A FORWARD -m state --state ESTABLISHED")
-        for port in range(1, 30):
-            world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, port, 9))
-        w.check_equal(len(world.lines("udp")), 8, "entries")
-        w.check("table full" in w.sh("dmesg"), "no line in the log")
-        world.server.send(w.udp(w.GHOST_SERVER, w.GHOST_CLIENT, 9, 3))
-        w.time.sleep(0.1)
-        line = world.firewall("iptables-legacy -L FORWARD -v -n -x").splitlines()[2]
-        w.check_equal(int(line.split()[0]), 1, "answers to a known flow")
-
-
-@w.ours_only
 def test_expectations_are_listed_empty(tracker):
     w.check_equal(w.sh("cat /proc/net/ip_conntrack_expect"), "", "expectations")
