@@ -45,4 +45,7 @@ WITHOUT_OURS=1 part "the same against the stock tracker (it ran at the same time
 part "scenarios in the guest" scenarios scenarios
 wait
 cat "$results/stock.log"
+if [ "$flavour" = plain ]; then
+	part "20,000 packets through the stock tracker and through ours" "$tools/difftest.sh" 1250 0 "$results/difftest.json"
+fi
 exec "$tools/env/enter.sh" python3 /checkout/tools/summary.py "$inside/results"

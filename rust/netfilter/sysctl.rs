@@ -10,7 +10,7 @@ use core::{
 
 use kernel::{
     error::from_result,
-    ffi::{c_char, c_int, c_void},
+    ffi::{c_int, c_void},
     prelude::*,
 };
 
@@ -110,7 +110,7 @@ fn register<T: Tracker>(
         };
         let writable = setting.set.is_some() && (first || !setting.global);
         let row = raw::ctl_table {
-            procname: name.as_ptr().cast::<c_char>(),
+            procname: name.as_char_ptr(),
             data: kept.as_ptr().cast(),
             maxlen: size_of::<c_int>() as c_int,
             mode: if writable { 0o644 } else { 0o444 },
@@ -125,7 +125,7 @@ fn register<T: Tracker>(
     let header = unsafe {
         raw::register_net_sysctl_sz(
             net.as_ptr(),
-            directory.path.as_ptr().cast(),
+            directory.path.as_char_ptr(),
             table.as_mut_ptr(),
             table.len(),
         )
@@ -171,7 +171,7 @@ unsafe extern "C" fn handle<T: Tracker>(
         let [mut least, mut most] = setting.range;
         // SAFETY: as above; the copy names this function's variables, for the call alone.
         let done = unsafe {
-            let mut copy = raw::ctl_table {
+            let copy = raw::ctl_table {
                 procname: (*row).procname,
                 maxlen: (*row).maxlen,
                 mode: (*row).mode,
@@ -182,8 +182,8 @@ unsafe extern "C" fn handle<T: Tracker>(
                 proc_handler: None,
             };
             match setting.unit {
-                Unit::Number => raw::proc_dointvec_minmax(&mut copy, write, buffer, len, at),
-                Unit::Seconds => raw::proc_dointvec_jiffies(&mut copy, write, buffer, len, at),
+                Unit::Number => raw::proc_dointvec_minmax(&copy, write, buffer, len, at),
+                Unit::Seconds => raw::proc_dointvec_jiffies(&copy, write, buffer, len, at),
             }
         };
         if done != 0 || write == 0 {

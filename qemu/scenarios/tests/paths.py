@@ -2,7 +2,6 @@
 """The ways that a packet can take through a host other than being forwarded."""
 
 import socket
-import struct
 
 from scapy.layers.l2 import Ether
 

@@ -93,7 +93,7 @@ impl Kinds {
     pub fn has(&self, kind: u8) -> bool {
         self.0
             .get(usize::from(kind >> 6))
-            .is_some_and(|word| word & 1 << (kind & 63) != 0)
+            .is_some_and(|word| word & (1 << (kind & 63)) != 0)
     }
 }
 
