@@ -37,7 +37,7 @@ scenarios() {
 	local name=$1
 	shift
 	"$tools/guest.sh" "$flavour" --memory "$memory" --timeout "$limit" --results "$inside/results/$name" \
-		-- env ROUNDS="${ROUNDS:-30}" /checkout/qemu/scenarios/run --results /results/scenarios.json "$@"
+		-- env ROUNDS="${ROUNDS:-12}" /checkout/qemu/scenarios/run --results /results/scenarios.json "$@"
 }
 # The oracle's guest runs beside ours: each waits more than it works.
 WITHOUT_OURS=1 part "the same against the stock tracker (it ran at the same time)" \

@@ -16,6 +16,7 @@ import re
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 # It would like to know the way to hosts that are in other namespaces.
 logging.getLogger("scapy").setLevel(logging.ERROR)
@@ -86,6 +87,62 @@ class Tracker:
         return lines
 
 
+# Of all three.
+SETTINGS = {
+    "ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0",
+    "ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
+}
+ROUTER = {"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "ipv4/conf/all/rp_filter": "0"}
+# What `ip` is told in each.
+ROUTES = {
+    "client": """
+        link set lo up
+        addr add 192.168.1.6/29 dev eth0
+        addr add 2001:db8:1::6/64 dev eth0 nodad
+        link set eth0 up
+        route add default via 192.168.1.1
+        route add ::/0 via 2001:db8:1::1
+        neigh replace 192.168.1.1 lladdr 02:00:00:00:01:01 dev eth0 nud permanent
+    """,
+    "firewall": """
+        link set lo up
+        addr add 192.168.1.1/29 dev inner
+        addr add 2001:db8:1::1/64 dev inner nodad
+        link set inner up
+        addr add 192.168.1.10/29 dev outer
+        addr add 2001:db8:2::10/64 dev outer nodad
+        link set outer up
+    """ + "".join(
+        f"neigh replace {address} lladdr 02:00:00:00:01:06 dev inner nud permanent\n"
+        for address in (CLIENT, GHOST_CLIENT, CLIENT6, GHOST_CLIENT6)
+    ) + "".join(
+        f"neigh replace {address} lladdr 02:00:00:00:02:09 dev outer nud permanent\n"
+        for address in (SERVER, GHOST_SERVER, SERVER6, GHOST_SERVER6)
+    ),
+    "server": """
+        link set lo up
+        addr add 192.168.1.9/29 dev eth0
+        addr add 2001:db8:2::9/64 dev eth0 nodad
+        link set eth0 up
+        route add default via 192.168.1.10
+        route add ::/0 via 2001:db8:2::10
+        neigh replace 192.168.1.10 lladdr 02:00:00:00:02:01 dev eth0 nud permanent
+    """,
+}
+
+
+def ip_batch(options, commands):
+    """Runs commands of `ip`, a line each, in one process."""
+    done = subprocess.run(f"ip {options} -batch -", shell=True, capture_output=True, text=True,
+                          input="".join(line.strip() + "\n" for line in commands.splitlines() if line.strip()))
+    if done.returncode:
+        raise RuntimeError(f"ip {options}: {done.stderr.strip()}")
+
+
+def remove_namespaces():
+    sh("; ".join(f"ip netns del {name} 2>/dev/null" for name in ROUTES), check=False)
+
+
 class World:
     """The namespaces, up while this is entered."""
 
@@ -94,42 +151,32 @@ class World:
         self.sockets = []
 
     def __enter__(self):
-        for name in ("client", "firewall", "server"):
-            sh(f"ip netns del {name} 2>/dev/null; ip netns add {name}", check=False)
-        batch = """
+        # Few processes: each takes long in a guest whose processor is emulated.
+        with contextlib.suppress(RuntimeError):
+            remove_namespaces()
+        sh("; ".join(f"ip netns add {name}" for name in ROUTES))
+        ip_batch("", """
             link add inner netns firewall address 02:00:00:00:01:01 type veth peer name eth0 netns client address 02:00:00:00:01:06
             link add outer netns firewall address 02:00:00:00:02:01 type veth peer name eth0 netns server address 02:00:00:00:02:09
-        """
-        for line in batch.strip().splitlines():
-            sh(f"ip {line.strip()}")
-        for name in ("client", "firewall", "server"):
-            sh(f"ip -n {name} link set lo up; ip netns exec {name} sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0")
-        self._address("client", "eth0", "192.168.1.6/29", "2001:db8:1::6/64")
-        self._address("firewall", "inner", "192.168.1.1/29", "2001:db8:1::1/64")
-        self._address("firewall", "outer", "192.168.1.10/29", "2001:db8:2::10/64")
-        self._address("server", "eth0", "192.168.1.9/29", "2001:db8:2::9/64")
-        sh("ip -n client route add default via 192.168.1.1; ip -n client -6 route add default via 2001:db8:1::1")
-        sh("ip -n server route add default via 192.168.1.10; ip -n server -6 route add default via 2001:db8:2::10")
-        sh("ip netns exec firewall sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0")
-        for address in (CLIENT, GHOST_CLIENT, CLIENT6, GHOST_CLIENT6):
-            sh(f"ip -n firewall neigh replace {address} lladdr 02:00:00:00:01:06 dev inner nud permanent")
-        for address in (SERVER, GHOST_SERVER, SERVER6, GHOST_SERVER6):
-            sh(f"ip -n firewall neigh replace {address} lladdr 02:00:00:00:02:09 dev outer nud permanent")
-        sh("ip -n client neigh replace 192.168.1.1 lladdr 02:00:00:00:01:01 dev eth0 nud permanent")
-        sh("ip -n server neigh replace 192.168.1.10 lladdr 02:00:00:00:02:01 dev eth0 nud permanent")
+        """)
+        for name in ROUTES:
+            with inside(name):
+                for setting, value in SETTINGS.items():
+                    Path("/proc/sys/net", setting).write_text(value)
+        with inside("firewall"):
+            for setting, value in ROUTER.items():
+                Path("/proc/sys/net", setting).write_text(value)
+        # The firewall first: routes of the others lead over its links.
+        for name in ("firewall", "client", "server"):
+            ip_batch(f"-n {name}", ROUTES[name])
         self.client = Port(self, "client", "02:00:00:00:01:01")
         self.server = Port(self, "server", "02:00:00:00:02:01")
         return self
 
-    @staticmethod
-    def _address(namespace, device, v4, v6):
-        sh(f"ip -n {namespace} addr add {v4} dev {device}; ip -n {namespace} addr add {v6} dev {device} nodad; ip -n {namespace} link set {device} up")
-
     def __exit__(self, *_):
         for one in self.sockets:
             one.close()
-        for name in ("client", "firewall", "server"):
-            sh(f"ip netns del {name}", check=False)
+        remove_namespaces()
 
     def socket(self, namespace, *kind):
         """A socket of a namespace, closed with the world."""
@@ -197,6 +244,12 @@ def same_line(expected, line):
 def ours_only(function):
     """A scenario about our module alone."""
     function.ours_only = True
+    return function
+
+
+def leaves_rules(function):
+    """A scenario that makes rules in the first namespace."""
+    function.leaves_rules = True
     return function
 
 

@@ -88,6 +88,7 @@ def test_stock_refused_beside_ours(tracker):
 
 
 @w.ours_only
+@w.leaves_rules
 def test_rules_never_load_stock(tracker):
     for iptables in ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6tables-nft"):
         w.sh(f"{iptables} -A INPUT -m state --state NEW")
@@ -101,6 +102,7 @@ def test_rules_never_load_stock(tracker):
 
 
 @w.ours_only
+@w.leaves_rules
 def test_rules_that_are_refused(tracker):
     for rule in ("-j CT --zone 5", "-j CT --helper ftp", "-j CT --timeout short"):
         before = w.sh("iptables-legacy -t raw -S")
