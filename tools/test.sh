@@ -33,6 +33,7 @@ KERNEL_BUILD=$("$tools/env/kernel.sh" --path "$flavour")/build part "what is sai
 	"$tools/env/enter.sh" /checkout/tools/setup_tests.py "$inside/results"
 part "KUnit in the guest" "$tools/guest.sh" "$flavour" --memory "$memory" --results "$inside/results/kunit" \
 	-- /checkout/kunit-tests/run "$inside/kunit"
+# shellcheck disable=SC2317 # called by `part`
 scenarios() {
 	local name=$1
 	shift
