@@ -32,7 +32,7 @@ struct request {
 	__u16 len;		/* of the packet that follows, from its network header on */
 	__u8 way;
 	__u8 unused;
-	__u32 milliseconds;	/* WAY_SLEEP */
+	__u32 milliseconds;	/* WAY_SLEEP: how long; else how long after the packet */
 };
 
 enum verdict { VERDICT_PASSED, VERDICT_DROPPED, VERDICT_STOLEN };
@@ -188,7 +188,10 @@ static ssize_t run(struct session *session, struct net *net, const u8 *at, const
 		at += request->len;
 		memcpy(session->results + session->used, &result, sizeof(result));
 		session->used += sizeof(result);
-		cond_resched();
+		if (request->milliseconds)
+			msleep(request->milliseconds);
+		else
+			cond_resched();
 		if (signal_pending(current))
 			return -EINTR;
 	}

@@ -13,6 +13,8 @@ import packets as p
 
 WAYS = {"forward": 0, "out": 1, "in": 2, "sleep": 3}
 BLOCKED = 0x80
+# After each packet so many milliseconds pass: enough to tell whether it has set a timeout back.
+PAUSE = 100
 
 # Distances from the right sequence number at which something may change.
 NEAR = (-70000, -8193, -8192, -1460, -101, -100, -2, -1, 1, 2, 99, 100, 101, 1460, 8191, 8192, 8193, 65535, 65536,
@@ -497,7 +499,7 @@ def encode(steps):
             out.append(struct.pack("=HBBI", 0, WAYS["sleep"], 0, step[1]))
         else:
             way, packet, blocked = step
-            out.append(struct.pack("=HBBI", len(packet), WAYS[way] | (BLOCKED if blocked else 0), 0, 0) + packet)
+            out.append(struct.pack("=HBBI", len(packet), WAYS[way] | (BLOCKED if blocked else 0), 0, PAUSE) + packet)
     return b"".join(out)
 
 
