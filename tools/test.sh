@@ -38,7 +38,7 @@ scenarios() {
 	local name=$1
 	shift
 	"$tools/guest.sh" "$flavour" --memory "$memory" --timeout "$limit" --results "$inside/results/$name" \
-		-- env ROUNDS="${ROUNDS:-12}" /checkout/qemu/scenarios/run --results /results/scenarios.json "$@"
+		-- env ROUNDS="${ROUNDS:-12}" REPLAY="$inside/difftest/ip_conntrack_replay.ko" /checkout/qemu/scenarios/run --results /results/scenarios.json "$@"
 }
 # What the stock tracker answers depends on the kernel, the root and the scenarios alone: it is
 # asked once for each of them.

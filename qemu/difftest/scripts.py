@@ -170,8 +170,12 @@ def tcp_conversation(rng, hosts):
         out.append(Segment(hosts, 1, rng.choice(("SA", "A")), seq[1] - (out[-1].flags == "SA"), seq[0], window[1]))
     for _ in range(rng.randrange(6)):
         reply = rng.randrange(2)
-        kind = rng.randrange(8)
-        if kind == 0:
+        kind = rng.randrange(9)
+        if kind == 8:
+            # At the edges of the window that the other end has offered, scaled or not.
+            far = (window[1 - reply] << rng.choice((0, 0, 0, 2, 7, 14))) + rng.choice((-1, 0, 1, 2))
+            out.append(Segment(hosts, reply, "A", seq[reply] + far, seq[1 - reply], window[reply], size=rng.choice((0, 0, 1, 100))))
+        elif kind == 0:
             # Keepalive, and its answer.
             out.append(Segment(hosts, reply, "A", seq[reply] - 1, seq[1 - reply], window[reply], size=rng.randrange(2)))
             send(1 - reply, "A")
@@ -491,7 +495,7 @@ def script(seed):
     return out
 
 
-def encode(steps):
+def encode(steps, pause=PAUSE):
     """A script as /proc/ip_conntrack_replay takes it."""
     out = []
     for step in steps:
@@ -499,7 +503,7 @@ def encode(steps):
             out.append(struct.pack("=HBBI", 0, WAYS["sleep"], 0, step[1]))
         else:
             way, packet, blocked = step
-            out.append(struct.pack("=HBBI", len(packet), WAYS[way] | (BLOCKED if blocked else 0), 0, PAUSE) + packet)
+            out.append(struct.pack("=HBBI", len(packet), WAYS[way] | (BLOCKED if blocked else 0), 0, pause) + packet)
     return b"".join(out)
 
 
