@@ -28,7 +28,7 @@ build() {
 	KERNEL_SRC=$("$env/kernel.sh" --source "$flavour") KERNEL_BUILD=$kernel/build \
 		"$env/enter.sh" bash -ec '
 		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y DIFFTEST=m -j"$(nproc)" modules
-		rm -rf "$1/modules" "$1/kunit" "$1/difftest"
+		rm -rf "$1/modules" "$1/kunit" "$1"/difftest/*.ko
 		mkdir -p "$1/modules" "$1/kunit" "$1/difftest"
 		for module in "$1"/build/*.ko; do
 			case "$module" in
