@@ -13,8 +13,6 @@ import packets as p
 
 WAYS = {"forward": 0, "out": 1, "in": 2, "sleep": 3}
 BLOCKED = 0x80
-# After each packet so many milliseconds pass: enough to tell whether it has set a timeout back.
-PAUSE = 100
 
 # Distances from the right sequence number at which something may change.
 NEAR = (-70000, -8193, -8192, -1460, -101, -100, -2, -1, 1, 2, 99, 100, 101, 1460, 8191, 8192, 8193, 65535, 65536,
@@ -27,6 +25,8 @@ STAMP = b"\1\1\x08\x0a" + bytes(8)
 
 # So many scripts are replayed in one namespace, each between hosts of its own.
 GROUP = 50
+# From this seed on there are millions, most of them without the time that costs time.
+DENSE = 100000
 
 
 # Settings of a group by its number: timeouts that tell every state, and the switches.
@@ -483,8 +483,7 @@ def script(seed):
         flows.append(flow(rng, Hosts(rng, seed % GROUP)))
     way = rng.choice(("forward", "forward", "forward", "in", "out"))
     # Time costs time, if less than its own: few scripts wait, and those in few groups.
-    # Far out, where millions are replayed, they are fewer still.
-    waits = rng.random() < 0.3 and seed // GROUP % (20 if seed < 100000 else 400) in (1, 4)
+    waits = rng.random() < 0.3 and seed // GROUP % (20 if seed < DENSE else 1000) in (1, 4)
     out = []
     for step in mixed(rng, flows):
         if isinstance(step, tuple):
@@ -495,7 +494,12 @@ def script(seed):
     return out
 
 
-def encode(steps, pause=PAUSE):
+def pause(seed):
+    """The milliseconds that pass after each packet: enough to tell whether it has set a timeout back."""
+    return 100 if seed < DENSE or seed // GROUP % 13 == 0 else 0
+
+
+def encode(steps, pause):
     """A script as /proc/ip_conntrack_replay takes it."""
     out = []
     for step in steps:
