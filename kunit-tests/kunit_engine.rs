@@ -46,11 +46,11 @@ mod tests {
         let packet = Packet::parse(Family::Ipv4, Bytes::whole(&SYN));
         assert!(packet.is_ok());
         let Ok(packet) = packet else { return };
-        let Ok(Class::Flow(tuple)) = packet.classify() else {
+        let Ok(Class::Flow(_)) = packet.classify() else {
             assert!(false);
             return;
         };
-        let Ok(mut state) = State::open(&packet, &tuple, &config) else {
+        let Ok(mut state) = State::open(&packet, &config) else {
             assert!(false);
             return;
         };
@@ -93,10 +93,10 @@ mod tests {
                 let Ok(packet) = Packet::parse(Family::Ipv4, Bytes::whole(&bytes)) else {
                     continue;
                 };
-                let Ok(Class::Flow(tuple)) = packet.classify() else {
+                let Ok(Class::Flow(_)) = packet.classify() else {
                     continue;
                 };
-                let _ = State::open(&packet, &tuple, &config);
+                let _ = State::open(&packet, &config);
             }
         }
     }

@@ -5,7 +5,8 @@ use crate::{
     reason::Reason,
     tuple::{protocol, Family, Tuple},
     wire::{
-        icmp, icmpv6,
+        icmp::{self, IcmpView},
+        icmpv6,
         ip::{self, Network},
         sctp::{self, SctpView},
         tcp::{self, TcpView},
@@ -14,6 +15,7 @@ use crate::{
 };
 
 pub use crate::wire::{
+    icmp::IcmpView as Icmp,
     sctp::SctpView as Sctp,
     tcp::{Options, Segment, TcpOption, TcpView as Tcp},
     Bytes, Rest,
@@ -31,9 +33,9 @@ pub enum Transport<'a> {
     /// UDP.
     Udp(UdpView),
     /// ICMP over IPv4.
-    Icmp,
+    Icmp(IcmpView),
     /// ICMP over IPv6.
-    Icmpv6,
+    Icmpv6(IcmpView),
     /// SCTP.
     Sctp(SctpView<'a>),
     /// GRE.
@@ -47,7 +49,7 @@ pub enum Transport<'a> {
 pub struct Checksum {
     /// The transport protocol.
     pub protocol: u8,
-    /// Where its header begins, from the network header on.
+    /// Where its header begins, from the network header on; the packet holds that header.
     pub offset: u16,
 }
 
@@ -89,8 +91,8 @@ impl<'a> Packet<'a> {
         let transport = match (network.protocol, family) {
             (protocol::TCP, _) => Transport::Tcp(tcp::parse(bytes, at)?),
             (protocol::UDP, _) => Transport::Udp(udp::parse(family, bytes, at)?),
-            (protocol::ICMP, Family::Ipv4) => Transport::Icmp,
-            (protocol::ICMPV6, Family::Ipv6) => Transport::Icmpv6,
+            (protocol::ICMP, Family::Ipv4) => Transport::Icmp(icmp::parse(bytes, at)?),
+            (protocol::ICMPV6, Family::Ipv6) => Transport::Icmpv6(icmp::parse(bytes, at)?),
             (protocol::ICMP | protocol::ICMPV6, _) => return Err(Reason::IcmpFamily),
             (protocol::SCTP, _) => Transport::Sctp(sctp::parse(bytes, at)?),
             (protocol::GRE, _) => Transport::Gre,
@@ -153,35 +155,23 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn classify(&self) -> Result<Class, Reason> {
         match self.transport {
-            Transport::Icmp => self.classify_icmp(),
-            Transport::Icmpv6 => self.classify_icmpv6(),
+            Transport::Icmp(icmp) => self.classify_icmp(icmp),
+            Transport::Icmpv6(icmp) => self.classify_icmpv6(icmp),
             _ => Ok(Class::Flow(tuple(self.bytes, &self.network)?)),
         }
     }
 
-    fn icmp_header(&self) -> Result<icmp::Header, Reason> {
-        self.bytes
-            .read(self.network.transport)
-            .ok_or(Reason::TransportTruncated)
-    }
-
-    fn classify_icmp(&self) -> Result<Class, Reason> {
-        let kind = self.icmp_header()?.kind;
-        if kind > icmp::LAST {
+    fn classify_icmp(&self, icmp: IcmpView) -> Result<Class, Reason> {
+        if icmp.kind > icmp::LAST {
             return Err(Reason::IcmpType);
         }
-        if icmp::is_error(kind) {
-            return self.quoted(
-                self.network
-                    .transport
-                    .saturating_add(size_of::<icmp::Header>()),
-            );
+        if icmp::is_error(icmp.kind) {
+            return self.quoted(self.behind_icmp());
         }
         self.query()
     }
 
-    fn classify_icmpv6(&self) -> Result<Class, Reason> {
-        let icmp = self.icmp_header()?;
+    fn classify_icmpv6(&self, icmp: IcmpView) -> Result<Class, Reason> {
         if icmpv6::is_link_upkeep(icmp.kind) {
             return Ok(Class::Untracked);
         }
@@ -189,13 +179,14 @@ impl<'a> Packet<'a> {
             return self.redirect(icmp.code);
         }
         if icmpv6::is_error(icmp.kind) {
-            return self.quoted(
-                self.network
-                    .transport
-                    .saturating_add(size_of::<icmp::Header>()),
-            );
+            return self.quoted(self.behind_icmp());
         }
         self.query()
+    }
+
+    /// Where an error's quote begins.
+    fn behind_icmp(&self) -> usize {
+        self.network.transport.saturating_add(icmp::HEADER_LEN)
     }
 
     /// A message with an identifier, which somebody answers.
@@ -262,7 +253,7 @@ fn tuple(bytes: Bytes<'_>, network: &Network) -> Result<Tuple, Reason> {
             (src, dst)
         }
         protocol::ICMP | protocol::ICMPV6 => {
-            let icmp: icmp::Header = bytes.read(at).ok_or(Reason::TransportTruncated)?;
+            let icmp = icmp::parse(bytes, at)?;
             (icmp.id, [icmp.kind, icmp.code])
         }
         protocol::GRE => ([0; 2], gre_key(bytes, at)?),

@@ -204,7 +204,7 @@ fn open(
     let Some(reply) = tuple.invert() else {
         return Decision::Invalid(Reason::IcmpNotRequest);
     };
-    let mut state = match State::open(packet, tuple, config) {
+    let mut state = match State::open(packet, config) {
         Ok(state) => state,
         Err(reason) => return Decision::Invalid(reason),
     };

@@ -170,6 +170,12 @@ impl Skb {
         else {
             return false;
         };
+        // SAFETY: a plain field of a valid packet.
+        let len = unsafe { (*self.raw()).len };
+        if offset > len {
+            // The functions below stop the machine at this.
+            return false;
+        }
         if checksum.protocol == protocol::SCTP {
             // SAFETY: a valid packet; it notes in the packet that it was checked.
             return unsafe { raw::ipct_sctp_checksum_ok(self.raw(), offset) };

@@ -14,7 +14,7 @@ use crate::{
     status::Status,
     time::{Instant, Ticks},
     timeouts::Config,
-    tuple::{Direction, Tuple},
+    tuple::Direction,
     wire::{icmp, icmpv6},
 };
 
@@ -100,14 +100,13 @@ impl State {
     ///
     /// Why it starts none.
     #[inline]
-    pub fn open(packet: &Packet<'_>, tuple: &Tuple, config: &Config) -> Result<Self, Reason> {
-        let [kind, _] = tuple.dst_id();
+    pub fn open(packet: &Packet<'_>, config: &Config) -> Result<Self, Reason> {
         match packet.transport() {
             Transport::Tcp(segment) => tcp::Tcp::open(segment, config).map(Self::Tcp),
             Transport::Udp(_) => Ok(Self::Udp(Udp::default())),
-            Transport::Icmp if icmp::is_request(kind) => Ok(Self::Icmp),
-            Transport::Icmpv6 if icmpv6::is_request(kind) => Ok(Self::Icmpv6),
-            Transport::Icmp | Transport::Icmpv6 => Err(Reason::IcmpNotRequest),
+            Transport::Icmp(icmp) if icmp::is_request(icmp.kind) => Ok(Self::Icmp),
+            Transport::Icmpv6(icmp) if icmpv6::is_request(icmp.kind) => Ok(Self::Icmpv6),
+            Transport::Icmp(_) | Transport::Icmpv6(_) => Err(Reason::IcmpNotRequest),
             Transport::Sctp(packet) => sctp::Sctp::open(packet).map(Self::Sctp),
             Transport::Gre => Ok(Self::Gre),
             Transport::Other => Ok(Self::Generic),

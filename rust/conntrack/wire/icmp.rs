@@ -3,15 +3,43 @@
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The first eight bytes of every message.
+use super::Bytes;
+use crate::reason::Reason;
+
+/// The first eight bytes of every message, in both families.
 #[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
-pub(crate) struct Header {
-    pub(crate) kind: u8,
-    pub(crate) code: u8,
-    pub(crate) checksum: [u8; 2],
-    pub(crate) id: [u8; 2],
-    pub(crate) rest: [u8; 2],
+struct Header {
+    kind: u8,
+    code: u8,
+    checksum: [u8; 2],
+    id: [u8; 2],
+    rest: [u8; 2],
+}
+
+/// How long it is, in bytes.
+pub(crate) const HEADER_LEN: usize = size_of::<Header>();
+
+/// What counts of it.
+#[derive(Clone, Copy, Debug)]
+pub struct IcmpView {
+    /// The type.
+    pub kind: u8,
+    /// The code.
+    pub code: u8,
+    /// The identifier, where the type has one.
+    pub id: [u8; 2],
+}
+
+/// Reads the message at `offset`.
+#[inline]
+pub(crate) fn parse(bytes: Bytes<'_>, offset: usize) -> Result<IcmpView, Reason> {
+    let header: Header = bytes.read(offset).ok_or(Reason::TransportTruncated)?;
+    Ok(IcmpView {
+        kind: header.kind,
+        code: header.code,
+        id: header.id,
+    })
 }
 
 /// The highest type that anybody defined (NR_ICMP_TYPES in linux/icmp.h).

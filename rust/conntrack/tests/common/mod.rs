@@ -153,7 +153,7 @@ impl Entry {
     pub fn open_with(bytes: &[u8], config: Config) -> Result<Self, conntrack::reason::Reason> {
         let packet = parse(bytes)?;
         let mut entry = Self {
-            state: State::open(&packet, &flow(bytes), &config)?,
+            state: State::open(&packet, &config)?,
             status: Status::NONE,
             timeout: Ticks::default(),
             config,
