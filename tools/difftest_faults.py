@@ -53,7 +53,7 @@ def found(stock, file, line, other):
 
 def main():
     work = subprocess.run([CHECKOUT / "tools/build.sh", "--path", "plain"], capture_output=True, text=True, check=True)
-    stock = Path(work.stdout.strip(), "difftest/stock/packets")
+    stock = Path(work.stdout.strip(), "difftest/plan.stock/packets")
     if not stock.exists():
         sys.exit("first: make difftest N=1250 SEED=0")
     missed = 0

@@ -70,7 +70,7 @@ if [ "$flavour" = plain ]; then
 	[ -n "$asked" ] || known=$where/packets
 	STOCK=$known part "20,000 packets through the stock tracker and through ours" \
 		"$tools/difftest.sh" 1250 0 "$results/difftest.json"
-	[ -z "$asked" ] || cp "$work/difftest/stock/packets" "$where/packets" || true
+	[ -z "$asked" ] || cp "$work/difftest/plan.stock/packets" "$where/packets" || true
 fi
 [ ! -d "$where/stock" ] || cp -r "$where/stock" "$results/"
 code=0

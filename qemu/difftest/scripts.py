@@ -2,17 +2,16 @@
 """Scripts of packets, by seed: conversations that could be, with what goes wrong on a network and
 what an attacker makes of it.
 
-A script is a list of steps: `(way, packet)` or `("sleep", milliseconds)`. A conversation is first
-written down as it should be, then lost, doubled, swapped and bent, then mixed with others.
+A conversation is first written down as it should be, then lost, doubled, swapped and bent, then
+mixed with others.
 """
 
 import random
 import struct
 
 import packets as p
+from plan import Script
 
-WAYS = {"forward": 0, "out": 1, "in": 2, "sleep": 3}
-BLOCKED = 0x80
 
 # Distances from the right sequence number at which something may change.
 NEAR = (-70000, -8193, -8192, -1460, -101, -100, -2, -1, 1, 2, 99, 100, 101, 1460, 8191, 8192, 8193, 65535, 65536,
@@ -475,7 +474,7 @@ def mixed(rng, flows):
             flows.remove(chosen)
 
 
-def script(seed):
+def steps(seed):
     """The script of a seed."""
     rng = random.Random(seed)
     flows = []
@@ -494,37 +493,7 @@ def script(seed):
     return out
 
 
-def pause(seed):
-    """The milliseconds that pass after each packet: enough to tell whether it has set a timeout back."""
-    return 100 if seed < DENSE or seed // GROUP % 13 == 0 else 0
-
-
-def encode(steps, pause):
-    """A script as /proc/ip_conntrack_replay takes it."""
-    out = []
-    for step in steps:
-        if step[0] == "sleep":
-            out.append(struct.pack("=HBBI", 0, WAYS["sleep"], 0, step[1]))
-        else:
-            way, packet, blocked = step
-            out.append(struct.pack("=HBBI", len(packet), WAYS[way] | (BLOCKED if blocked else 0), 0, pause) + packet)
-    return b"".join(out)
-
-
-def to_text(steps):
-    """A script as text, a line a step."""
-    return "".join(f"sleep {step[1]}\n" if step[0] == "sleep" else f"{step[0]}{' blocked' if step[2] else ''} {step[1].hex()}\n"
-                   for step in steps)
-
-
-def from_text(text):
-    out = []
-    for line in text.splitlines():
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        if words[0] == "sleep":
-            out.append(("sleep", int(words[1])))
-        else:
-            out.append((words[0], bytes.fromhex(words[-1]), "blocked" in words))
-    return out
+def from_seed(seed):
+    # Enough time after each packet to tell whether it has set a timeout back.
+    pause = 100 if seed < DENSE or seed // GROUP % 13 == 0 else 0
+    return Script(f"seed {seed}", steps(seed), settings(seed) if seed % GROUP == 0 else None, pause)

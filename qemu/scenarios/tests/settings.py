@@ -4,6 +4,7 @@
 import os
 from pathlib import Path
 
+import differences
 import world as w
 
 STOCK = Path("/proc/sys/net/netfilter")
@@ -22,12 +23,6 @@ DEFAULTS = {
     "tcp_timeout_syn_sent": 120, "tcp_timeout_time_wait": 120, "tcp_timeout_unacknowledged": 300,
     "udp_timeout": 30, "udp_timeout_stream": 120,
 }
-# What only one of the trackers has, with the reason.
-STOCK_ONLY = {
-    "acct": "accounting is still to come", "events": "events are still to come",
-    "expect_max": "expectations are still to come", "timestamp": "timestamps are still to come",
-}
-OURS_ONLY = {"full_is_invalid": "the seeds' way with a full table"}
 GLOBAL = {"max", "buckets"}
 # Stock's table changes its size; ours does not yet.
 READ_ONLY = {"ours": {"count", "buckets"}, "stock": {"count"}}
@@ -41,7 +36,7 @@ def names(folder, prefix):
 
 def test_names_and_defaults(tracker):
     found = names(STOCK, "nf_conntrack_")
-    extra = OURS_ONLY if tracker.ours else STOCK_ONLY
+    extra = differences.OUR_SETTINGS if tracker.ours else differences.SETTINGS_OF_STOCK
     w.check_equal(sorted(found), sorted([*DEFAULTS, *extra]), "names")
     for name, default in DEFAULTS.items():
         if default is not None:

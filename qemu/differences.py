@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Where we differ from the stock tracker on purpose, each with its reason; the tests read it here.
+
+None of them lets a packet in that stock keeps out.
+"""
+
+# Of /proc/sys/net/netfilter/nf_conntrack_*.
+SETTINGS_OF_STOCK = {
+    "acct": "accounting is still to come",
+    "events": "events are still to come",
+    "expect_max": "expectations are still to come",
+    "timestamp": "timestamps are still to come",
+}
+OUR_SETTINGS = {
+    "full_is_invalid": "the seeds' way with a full table: INVALID, where a rule can see it, in place of dropped",
+}
+
+# What no test compares.
+OTHERS = {
+    "eviction": "a full table is searched further than stock's eight buckets for an entry that may go",
+    "timeouts": "a negative timeout is refused; stock takes it for none",
+    "retransmissions": "the count of equal acknowledgements stops at 255, where stock's begins anew and gives the "
+                       "long timeout back",
+    "options": "TCP options behind the first 256 bytes of a packet are not seen",
+    "buckets": "the table does not change its size yet, so nf_conntrack_buckets can only be read",
+}
+
+
+def quote_of_short_header(packet, stock, ours):
+    """An IPv4 header is of 20 bytes at least (RFC 791); stock believes a quoted one that claims less."""
+    if packet[0] >> 4 != 4:
+        return False
+    icmp = (packet[0] & 15) * 4
+    quoted = packet[icmp + 8:icmp + 9]
+    return (packet[9] == 1 and quoted and quoted[0] & 15 < 5
+            and stock.ctinfo in ("RELATED", "RELATED_REPLY") and ours.ctinfo == "-")
+
+
+# What the trackers may make of one packet: whether this explains a difference.
+OF_PACKETS = (quote_of_short_header,)
