@@ -3,11 +3,13 @@
 
 mod common;
 
-use common::{flow, icmp, icmp6, parse, tcp, udp, udp6, CLIENT, SERVER};
+use common::{flow, icmp, icmp6, other, parse, tcp, udp, udp6, Entry, CLIENT, HZ, SERVER};
 use conntrack::{
-    packet::{Checksum, Class},
+    ctinfo::CtInfo,
+    packet::{protocol_of, Bytes, Checksum, Class},
     proto::State,
     reason::Reason,
+    show::Detail,
     status::Status,
     time::Ticks,
     timeouts::Config,
@@ -378,4 +380,87 @@ fn matching_ignores_the_direction() {
     let tuple: Tuple = flow(&udp(C, 5));
     assert!(tuple.matches(&tuple.with_direction(S)));
     assert_ne!(tuple, tuple.with_direction(S));
+}
+
+#[test]
+fn gre_has_a_key_where_pptp_gives_it_one() {
+    // RFC 2637, 4.1: flags with the key's, version 1, protocol PPP, length, call.
+    let call = |protocol: [u8; 2]| {
+        let [a, b] = protocol;
+        other(C, 47, &[0x20, 1, a, b, 0, 0, 0x12, 0x34])
+    };
+    assert_eq!(flow(&call([0x88, 0x0b])).dst_id(), [0x12, 0x34]);
+    assert_eq!(class(&call([8, 0])), Err(Reason::GreProtocol));
+    // Too short for a call, of another version, of nothing at all.
+    for payload in [&[0x20, 1, 0x88, 0x0b, 0, 0][..], &[0x20, 0, 8, 0, 0, 0, 0x12, 0x34], &[]] {
+        assert_eq!(flow(&other(C, 47, payload)).dst_id(), [0, 0]);
+    }
+}
+
+#[test]
+fn gre_both_ways_lives_longer() {
+    let mut entry = Entry::open(&other(C, 47, &[0; 8])).unwrap();
+    assert_eq!(entry.secs(), 30);
+    entry.packet(S, &other(S, 47, &[0; 8]));
+    entry.packet(S, &other(S, 47, &[0; 8]));
+    assert_eq!(entry.secs(), 180);
+    assert!(entry.status.contains(Status::ASSURED));
+    let config = Config::defaults(HZ);
+    assert_eq!(entry.state.detail(&config), Detail::Timeouts(30, 180));
+    assert!(entry.state.may_merge() && !entry.state.is_closing());
+}
+
+/// A redirect (RFC 4861, 4.5) whose option is of a type and length, quoting a packet.
+fn redirect(kind: u8, length: u8, quoted: &[u8]) -> Vec<u8> {
+    let mut rest = vec![0; 32];
+    rest.extend([kind, length, 0, 0, 0, 0, 0, 0]);
+    rest.extend(quoted);
+    let mut packet = icmp6(S, 137, 0, 0, &rest);
+    // From a router on the link, whom no other router has passed on.
+    packet[7] = 255;
+    packet[8..24].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    packet
+}
+
+#[test]
+fn a_redirect_quotes_in_an_option() {
+    let sent = udp6(C, 8);
+    let answer = flow(&sent).invert().unwrap();
+    let right = redirect(4, 7, &sent);
+    assert_eq!(class(&right), Ok(Class::Error(answer)));
+    assert_eq!(class(&redirect(4, 0, &sent)), Err(Reason::Redirect));
+    assert_eq!(class(&redirect(1, 7, &sent)), Err(Reason::IcmpNotRequest));
+    assert_eq!(class(&right[..40 + 41]), Err(Reason::Redirect));
+    assert_eq!(class(&right[..40 + 39]), Err(Reason::TransportTruncated));
+    let mut passed_on = right.clone();
+    passed_on[7] = 254;
+    assert_eq!(class(&passed_on), Err(Reason::Redirect));
+    let mut from_afar = right;
+    from_afar[8] = 0x20;
+    assert_eq!(class(&from_afar), Err(Reason::Redirect));
+}
+
+#[test]
+fn numbers_that_the_kernel_uses() {
+    for bits in 0..=u8::MAX {
+        let known = CtInfo::from_bits(bits);
+        assert_eq!(known.map(CtInfo::bits), matches!(bits, 0..=4 | 7).then_some(bits));
+    }
+    assert_eq!(Family::from_number(2), Some(Family::Ipv4));
+    assert_eq!(Family::from_number(10), Some(Family::Ipv6));
+    assert_eq!(Family::from_number(3), None);
+    for direction in [C, S] {
+        assert_ne!(direction, direction.other());
+        assert_eq!(direction.other().index(), 1 - direction.index());
+    }
+    assert_eq!(Status::from_bits(8), Status::CONFIRMED);
+}
+
+#[test]
+fn what_a_packet_is_of() {
+    assert_eq!(protocol_of(Family::Ipv4, Bytes::whole(&udp(C, 1))), Some(17));
+    assert_eq!(protocol_of(Family::Ipv6, Bytes::whole(&udp(C, 1))), None);
+    let bytes = udp6(C, 1);
+    let packet = parse(&bytes).unwrap();
+    assert_eq!((packet.family(), packet.protocol()), (Family::Ipv6, 17));
 }

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{passes, segment, tcp, Entry};
+use common::{passes, segment, tcp, Entry, HZ};
 use conntrack::{
-    proto::Outcome,
+    proto::{Outcome, State},
     reason::Reason,
     status::Status,
     timeouts::Config,
@@ -270,4 +270,34 @@ fn a_tuple_that_is_used_anew_has_new_options() {
     );
     // With a scale of 7 the client takes 128,000 bytes.
     accepted(&mut entry, S, &tcp(S, "A", 90_001 + 120_000, 70_001, 0));
+}
+
+#[test]
+fn who_is_picked_up_by_a_keepalive_is_placed_by_its_answer() {
+    // The probe carries a number that was sent before (RFC 9293, 3.8.4): its answer acknowledges
+    // one more than was seen.
+    let mut entry = Entry::open(&tcp(C, "A", 100, 500, 0)).unwrap();
+    accepted(&mut entry, S, &tcp(S, "A", 500, 101, 0));
+    accepted(&mut entry, C, &tcp(C, "A", 101, 500, 10));
+}
+
+#[test]
+fn data_across_the_edge_of_the_window_widens_it() {
+    let mut entry = plain();
+    // The last byte that the server takes is 8292; this ends at 8383.
+    accepted(&mut entry, C, &tcp(C, "A", 8283, 501, 100));
+    accepted(&mut entry, S, &tcp(S, "A", 501, 8383, 0));
+    // As far back as the wider window reaches counts, but no further.
+    accepted(&mut entry, C, &tcp(C, "A", 101, 501, 1));
+}
+
+#[test]
+fn this_host_may_reset_it() {
+    let config = Config::defaults(HZ);
+    let State::Tcp(mut tcp) = plain().state else {
+        panic!("no TCP")
+    };
+    let timeout = tcp.close(&config.timeouts).map(|ticks| ticks.as_secs(HZ));
+    assert_eq!((tcp.state().name(), timeout), ("CLOSE", Some(10)));
+    assert_eq!(tcp.close(&config.timeouts), None);
 }

@@ -11,7 +11,7 @@ use conntrack::{
     timeouts::Config,
     tuple::{Direction, Family, Tuple},
 };
-use etherparse::{PacketBuilder, TcpOptionElement};
+use etherparse::{IpNumber, PacketBuilder, TcpOptionElement};
 
 /// Ticks in a second of the tests' clock.
 pub const HZ: u32 = 250;
@@ -91,6 +91,41 @@ pub fn udp6(direction: Direction, data: usize) -> Vec<u8> {
     PacketBuilder::ipv6(src, dst, 64)
         .udp(sport, dport)
         .write(&mut bytes, &vec![0; data])
+        .unwrap();
+    bytes
+}
+
+/// An SCTP packet between client port 1031 and server port 80: chunks are of type, flags, value.
+pub fn sctp(direction: Direction, tag: u32, chunks: &[(u8, u8, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (kind, flags, value) in chunks {
+        let length = u16::try_from(4 + value.len()).unwrap().to_be_bytes();
+        body.extend([*kind, *flags, length[0], length[1]]);
+        body.extend(*value);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    sctp_raw(direction, tag, &body)
+}
+
+/// The same with whatever bytes behind the header.
+pub fn sctp_raw(direction: Direction, tag: u32, body: &[u8]) -> Vec<u8> {
+    let (sport, dport): (u16, u16) = ends(direction, 1031, 80);
+    let mut packet = Vec::new();
+    packet.extend(sport.to_be_bytes());
+    packet.extend(dport.to_be_bytes());
+    packet.extend(tag.to_be_bytes());
+    // The checksum is the caller's business, not the engine's.
+    packet.extend([0; 4]);
+    packet.extend(body);
+    other(direction, 132, &packet)
+}
+
+/// A packet of any protocol.
+pub fn other(direction: Direction, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let (src, dst) = ends(direction, CLIENT, SERVER);
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(src, dst, 64)
+        .write(&mut bytes, IpNumber(protocol), payload)
         .unwrap();
     bytes
 }
