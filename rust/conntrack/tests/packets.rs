@@ -392,7 +392,11 @@ fn gre_has_a_key_where_pptp_gives_it_one() {
     assert_eq!(flow(&call([0x88, 0x0b])).dst_id(), [0x12, 0x34]);
     assert_eq!(class(&call([8, 0])), Err(Reason::GreProtocol));
     // Too short for a call, of another version, of nothing at all.
-    for payload in [&[0x20, 1, 0x88, 0x0b, 0, 0][..], &[0x20, 0, 8, 0, 0, 0, 0x12, 0x34], &[]] {
+    for payload in [
+        &[0x20, 1, 0x88, 0x0b, 0, 0][..],
+        &[0x20, 0, 8, 0, 0, 0, 0x12, 0x34],
+        &[],
+    ] {
         assert_eq!(flow(&other(C, 47, payload)).dst_id(), [0, 0]);
     }
 }
@@ -444,7 +448,10 @@ fn a_redirect_quotes_in_an_option() {
 fn numbers_that_the_kernel_uses() {
     for bits in 0..=u8::MAX {
         let known = CtInfo::from_bits(bits);
-        assert_eq!(known.map(CtInfo::bits), matches!(bits, 0..=4 | 7).then_some(bits));
+        assert_eq!(
+            known.map(CtInfo::bits),
+            matches!(bits, 0..=4 | 7).then_some(bits)
+        );
     }
     assert_eq!(Family::from_number(2), Some(Family::Ipv4));
     assert_eq!(Family::from_number(10), Some(Family::Ipv6));
@@ -458,7 +465,10 @@ fn numbers_that_the_kernel_uses() {
 
 #[test]
 fn what_a_packet_is_of() {
-    assert_eq!(protocol_of(Family::Ipv4, Bytes::whole(&udp(C, 1))), Some(17));
+    assert_eq!(
+        protocol_of(Family::Ipv4, Bytes::whole(&udp(C, 1))),
+        Some(17)
+    );
     assert_eq!(protocol_of(Family::Ipv6, Bytes::whole(&udp(C, 1))), None);
     let bytes = udp6(C, 1);
     let packet = parse(&bytes).unwrap();

@@ -162,7 +162,13 @@ fn any_first_chunk() {
         let found = State::open(&packet, &Config::defaults(common::HZ));
         let may = matches!(
             kind,
-            INIT | INIT_ACK | HEARTBEAT | HEARTBEAT_ACK | SHUTDOWN | SHUTDOWN_ACK | ERROR | COOKIE_ECHO
+            INIT | INIT_ACK
+                | HEARTBEAT
+                | HEARTBEAT_ACK
+                | SHUTDOWN
+                | SHUTDOWN_ACK
+                | ERROR
+                | COOKIE_ECHO
         );
         assert_eq!(found.err(), (!may).then_some(Reason::SctpNotNew), "{kind}");
     }
@@ -244,7 +250,11 @@ fn a_further_path_is_tried_by_heartbeats() {
     assert_eq!(data, Outcome::Invalid(Reason::SctpTag));
     let abort = entry.packet(
         S,
-        &sctp(S, TO_SERVER, &[(ABORT, REFLECTED, &[]), (DATA, 0, &[0; 12])]),
+        &sctp(
+            S,
+            TO_SERVER,
+            &[(ABORT, REFLECTED, &[]), (DATA, 0, &[0; 12])],
+        ),
     );
     assert_eq!(abort, Outcome::Invalid(Reason::SctpState));
     assert_eq!(send(&mut entry, S, HEARTBEAT_ACK), "ESTABLISHED");
@@ -264,7 +274,10 @@ fn a_heartbeat_with_another_tag_is_set_right_by_its_answer() {
     );
     for (direction, tag, kind) in [(C, 55, HEARTBEAT), (C, 55, DATA), (S, 66, DATA)] {
         let outcome = entry.packet(direction, &chunk(direction, tag, kind, &[0; 12]));
-        assert!(matches!(outcome, Outcome::Accept(_)), "{direction:?} {kind}");
+        assert!(
+            matches!(outcome, Outcome::Accept(_)),
+            "{direction:?} {kind}"
+        );
     }
 }
 
