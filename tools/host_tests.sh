@@ -33,7 +33,14 @@ run() {
 		mv /cache/nextest-store/default/junit.xml "$results/host-$name.xml"
 	fi
 }
+# The engine is instrumented: how much of it do its tests reach?
+export RUSTFLAGS="-C instrument-coverage" LLVM_PROFILE_FILE=/cache/coverage/%p-%m.profraw
+rm -rf /cache/coverage
 run units
+cargo nextest list --locked --manifest-path /checkout/rust/Cargo.toml --config-file "$tools/nextest.toml" \
+	-p conntrack --list-type binaries-only --message-format json 2>/dev/null |
+	python3 "$tools/coverage.py" /cache/coverage "$results/coverage.json" || code=$?
+unset LLVM_PROFILE_FILE
 # Every interleaving of small cases; loom replaces the atomics.
 export CARGO_TARGET_DIR=/cache/target-loom RUSTFLAGS="--cfg loom"
 run loom --release -p rcu_table --test loom

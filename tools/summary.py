@@ -34,6 +34,7 @@ def listed(file, name):
 def main():
     results = Path(sys.argv[1])
     cases = [*host(results),
+             *listed(results / "coverage.json", "coverage"),
              *listed(results / "setup.json", "setup"),
              *listed(results / "difftest.json", "difftest"),
              *listed(results / "kunit/kunit.json", "kunit"),

@@ -118,6 +118,12 @@ CASES = [
         *handshake(), (tcp(0, "FA", 1001, 5001), OPEN), (tcp(1, "A", 5001, 1002), ANSWER),
         (tcp(1, "FA", 5001, 1002), ANSWER), (tcp(0, "S", 55555, 0), ""), (tcp(1, "A", 5002, 1002), ANSWER),
         (tcp(0, "A", 1002, 5002), OPEN)]),
+    # RFC 9293, 3.8.6.1: a closed window is probed with one byte, and perhaps with the next.
+    case("TCP: a closed window", [
+        *handshake(), (tcp(1, "A", 5001, 1001, window=0), ANSWER), (tcp(0, "A", 1001, 5001, data=b"x"), OPEN),
+        (tcp(0, "A", 1002, 5001, data=b"x"), OPEN), (tcp(0, "A", 1003, 5001, data=b"x"), OPEN),
+        (tcp(1, "A", 5001, 1002, window=0), ANSWER), (tcp(0, "A", 1002, 5001, data=b"x"), OPEN),
+        (tcp(1, "A", 5001, 1003), ANSWER)]),
     # CVE-2004-0626 and the like.
     *(case(f"TCP: options {raw.hex()}", options(raw)) for raw in (
         b"\3\0", b"\3\1", b"\3\xff", b"\2\4\5\xb4\1\1\1\3", b"\2\4\5\xb4\1\1\3\3", b"\4\1\1\1", b"\5\x0a" + bytes(8), b"\5\x0b" + bytes(10),

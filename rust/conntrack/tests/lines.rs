@@ -184,3 +184,39 @@ fn stocks_form() {
          srckey=0x5 dstkey=0x0 mark=0 use=2\n"
     );
 }
+
+#[test]
+fn stocks_form_of_the_others() {
+    for (protocol, detail, begin, ids) in [
+        (
+            132,
+            Detail::State("CLOSED"),
+            "ipv4     2 sctp     132 9 CLOSED",
+            "sport=1 dport=2",
+        ),
+        (
+            17,
+            Detail::None,
+            "ipv4     2 udp      17 9",
+            "sport=1 dport=2",
+        ),
+        (99, Detail::None, "ipv4     2 unknown  99 9", ""),
+    ] {
+        let flow = tuple(protocol, [10, 0, 0, 1], 1, [10, 0, 0, 2], [0, 2]);
+        let mut text = String::new();
+        Entry {
+            remaining: 9,
+            state: detail,
+            original: &flow,
+            reply: &flow.invert().unwrap(),
+            status: Status::SEEN_REPLY,
+            mark: None,
+            counters: None,
+            references: 2,
+        }
+        .write_long_line(&mut text)
+        .unwrap();
+        assert!(text.starts_with(begin), "{text}");
+        assert!(text.contains(ids), "{text}");
+    }
+}

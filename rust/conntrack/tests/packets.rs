@@ -9,6 +9,7 @@ use conntrack::{
     packet::{protocol_of, Bytes, Checksum, Class},
     proto::State,
     reason::Reason,
+    setting::Setting,
     show::Detail,
     status::Status,
     time::Ticks,
@@ -473,4 +474,19 @@ fn what_a_packet_is_of() {
     let bytes = udp6(C, 1);
     let packet = parse(&bytes).unwrap();
     assert_eq!((packet.family(), packet.protocol()), (Family::Ipv6, 17));
+}
+
+#[test]
+fn a_setting_holds_what_it_is_given() {
+    let number = Setting::new(7u32);
+    number.set(u32::MAX);
+    assert_eq!(
+        (number.get(), format!("{number:?}")),
+        (u32::MAX, "4294967295".into())
+    );
+    let switch = Setting::new(true);
+    switch.set(false);
+    assert!(!switch.get());
+    let small = Setting::new(255u8);
+    assert_eq!(small.get(), 255);
 }
