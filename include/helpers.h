@@ -57,6 +57,23 @@ bool ipct_net_ratelimit(void);
 /* Says in the packet log of a namespace why a packet is invalid. */
 void ipct_log_invalid(struct net *net, u8 family, const struct sk_buff *skb, u8 protocol,
 		      const char *reason, int len);
+/* A packet that belongs to no connection: addresses in network order, IPv4 in the first word. */
+struct ipct_refused {
+	const struct net *net;
+	const char *reason;
+	int reason_len;
+	__be32 src[4];
+	__be32 dst[4];
+	__be16 src_id;
+	__be16 dst_id;
+	__u8 family;
+	__u8 protocol;
+	__u8 hook;
+	bool dropped;
+};
+/* Whether anybody reads the tracepoint. */
+bool ipct_trace_wanted(void);
+void ipct_trace_invalid(const struct ipct_refused *refused);
 /* Loads a packet log unless there is one. May sleep. */
 void ipct_load_log(void);
 /* Rows of counters, one for each CPU. */

@@ -102,6 +102,15 @@ CASES = [
     case("SCTP: any chunk first", [packet for kind in range(256) for packet in (
         (sctp(0, 0, (kind, 0, init(7)), sport=1024 + kind), NEW if kind in (1, 2, 4, 5, 7, 8, 9, 10) else INVALID),
         (sctp(1, 7, (2, 0, init(9)), sport=1024 + kind), ""))]),
+    # A path with tags of its own is set right by the answer to its heartbeat.
+    case("SCTP: a heartbeat with another tag", [
+        *ASSOCIATION, (sctp(0, 55, (4, 0, bytes(8))), OPEN), (sctp(1, 66, (5, 0, bytes(8))), ANSWER),
+        (sctp(1, 7, (0, 3, bytes(12))), INVALID), (sctp(0, 55, (4, 0, bytes(8))), OPEN),
+        (sctp(0, 55, (0, 3, bytes(12))), OPEN), (sctp(1, 66, (0, 3, bytes(12))), ANSWER)]),
+    # Who has settled for a tag does not ask for another.
+    case("SCTP: a late answer with another tag", [
+        *ASSOCIATION, (sctp(1, 7, (2, 0, init(1234))), INVALID), (sctp(0, 9, (0, 3, bytes(12))), OPEN),
+        (sctp(0, 1234, (0, 3, bytes(12))), INVALID)]),
     # CVE-2026-63913: a SYN that the other end would challenge does not make a wrong reset right.
     case("TCP: SYN, then a wrong reset", [
         *handshake(), (tcp(0, "S", 777777, 0), ""), (tcp(0, "R", 3333333, 0), INVALID),

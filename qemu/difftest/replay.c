@@ -164,6 +164,14 @@ static bool sensible(const struct request *request, size_t left)
 	return (request->way & ~WAY_BLOCKED) == WAY_SLEEP || request->len >= 1;
 }
 
+/* Exactly: the kernel's ordinary timers are the coarser the longer they run. */
+static void wait(u32 milliseconds)
+{
+	unsigned long us = milliseconds * (unsigned long)USEC_PER_MSEC;
+
+	usleep_range_idle(us, us);
+}
+
 static ssize_t run(struct session *session, struct net *net, const u8 *at, const u8 *end)
 {
 	const u8 *begin = at;
@@ -177,7 +185,7 @@ static ssize_t run(struct session *session, struct net *net, const u8 *at, const
 		if (!sensible(request, end - at))
 			return -EINVAL;
 		if ((request->way & ~WAY_BLOCKED) == WAY_SLEEP) {
-			msleep(request->milliseconds);
+			wait(request->milliseconds);
 			continue;
 		}
 		if (session->used + sizeof(result) > MOST_RESULTS)
@@ -189,7 +197,7 @@ static ssize_t run(struct session *session, struct net *net, const u8 *at, const
 		memcpy(session->results + session->used, &result, sizeof(result));
 		session->used += sizeof(result);
 		if (request->milliseconds)
-			msleep(request->milliseconds);
+			wait(request->milliseconds);
 		else
 			cond_resched();
 		if (signal_pending(current))

@@ -16,12 +16,9 @@ import differences  # noqa: E402
 RESULT = struct.Struct("=BBBBIIi40s40s")
 CTINFO = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED_REPLY", 4: "RELATED_REPLY", 7: "UNTRACKED", 255: "-"}
 VERDICT = ("pass", "drop", "stolen")
-# The clocks of two runs may be so many milliseconds apart, and where a script waits so many: the
-# kernel's timers are the coarser the longer they run.
+# The clocks of two runs may be so many milliseconds apart, and so many seconds at the end of a namespace.
 TOLERANCE = 60
-WAITING_TOLERANCE = 1000
-# And so many seconds where a namespace has waited for hours.
-LIST_TOLERANCE = 15
+LIST_TOLERANCE = 2
 
 
 class Result(NamedTuple):
@@ -64,21 +61,19 @@ def parts(raw):
     return [raw[at:at + RESULT.size] for at in range(0, len(raw), RESULT.size)]
 
 
-def same(stock, ours, tolerance):
-    return stock[:6] == ours[:6] and stock[7:] == ours[7:] and abs(stock.left - ours.left) <= tolerance
+def same(stock, ours):
+    return stock[:6] == ours[:6] and stock[7:] == ours[7:] and abs(stock.left - ours.left) <= TOLERANCE
 
 
 def differences_of(script, stock, ours):
     """Each packet of a script of which the trackers made different things: its number, and the reason
     if that is on purpose."""
-    waits = any(step[0] == "sleep" and step[1] >= 1000 for step in script.steps)
-    tolerance = WAITING_TOLERANCE if waits else TOLERANCE
     stock, ours, packets = parts(stock), parts(ours), script.packets()
     for at, (packet, one, other) in enumerate(zip(packets, stock, ours, strict=False)):
         if one == other:
             continue
         one, other = Result.unpack(one), Result.unpack(other)
-        if not same(one, other, tolerance):
+        if not same(one, other):
             yield at, next((reason.__name__ for reason in differences.OF_PACKETS if reason(packet, one, other)), None)
     if not len(stock) == len(ours) == len(packets):
         yield min(len(stock), len(ours)), None

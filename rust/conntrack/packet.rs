@@ -78,6 +78,22 @@ pub fn protocol_of(family: Family, bytes: Bytes<'_>) -> Option<u8> {
     Some(ip::parse(family, bytes, 0).ok()?.protocol)
 }
 
+/// The tuple of a packet as far as it can be read: for what is said of packets that are INVALID.
+#[must_use]
+pub fn tuple_of(family: Family, bytes: Bytes<'_>) -> Option<Tuple> {
+    let network = ip::parse(family, bytes, 0).ok()?;
+    tuple(bytes, &network).ok().or_else(|| {
+        Some(Tuple::new(
+            family,
+            network.protocol,
+            network.src,
+            [0; 2],
+            network.dst,
+            [0; 2],
+        ))
+    })
+}
+
 impl<'a> Packet<'a> {
     /// Looks at a packet.
     ///

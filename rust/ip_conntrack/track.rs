@@ -60,6 +60,7 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
             let counts = &context.net.tracker().counts;
             counts.event(Event::Drop);
             counts.reason(reason);
+            trace(context, reason, Verdict::Drop);
             Verdict::Drop
         }
     }
@@ -78,6 +79,21 @@ fn invalid(context: &Context<'_, Namespace>, reason: Reason) {
     }
     counts.reason(reason);
     log(context, protocol, reason);
+    trace(context, reason, Verdict::Accept);
+}
+
+/// Tells whoever traces it of a packet that belongs to no connection.
+#[cold]
+fn trace(context: &Context<'_, Namespace>, reason: Reason, verdict: Verdict) {
+    if !context.traced() {
+        return;
+    }
+    let mut window = Window::new();
+    let bytes = context.skb.bytes(&mut window);
+    // Of less than a network header there is nothing to tell but the reason.
+    let nothing = Tuple::new(context.family, 0, [0; 4], [0; 2], [0; 4], [0; 2]);
+    let tuple = packet::tuple_of(context.family, bytes).unwrap_or(nothing);
+    context.trace(&tuple, reason.name(), verdict);
 }
 
 /// Says why a packet is INVALID, or odd, if users want that of its protocol.

@@ -3,7 +3,7 @@
 
 use core::ptr::NonNull;
 
-use conntrack::tuple::Family;
+use conntrack::tuple::{Family, Tuple};
 use kernel::ffi::{c_int, c_uint, c_void};
 
 use crate::{
@@ -75,6 +75,32 @@ impl<T: Tracker> Context<'_, T> {
                 len,
             )
         };
+    }
+
+    /// Whether anybody wants to know of packets that belong to no connection.
+    pub fn traced(&self) -> bool {
+        // SAFETY: callable from any context.
+        unsafe { raw::ipct_trace_wanted() }
+    }
+
+    /// Tells them of this one: `tuple` is what could be read of it.
+    pub fn trace(&self, tuple: &Tuple, reason: &str, verdict: Verdict) {
+        let refused = raw::ipct_refused {
+            net: self.net.census().net(),
+            reason: reason.as_ptr().cast(),
+            // CAST: a reason is a few words; the numbers of families and hooks are bytes.
+            reason_len: reason.len() as c_int,
+            src: tuple.src_words(),
+            dst: tuple.dst_words(),
+            src_id: u16::from_ne_bytes(tuple.src_id()),
+            dst_id: u16::from_ne_bytes(tuple.dst_id()),
+            family: self.family.number() as u8,
+            protocol: tuple.protocol(),
+            hook: self.hook as u8,
+            dropped: verdict == Verdict::Drop,
+        };
+        // SAFETY: the namespace is alive while a packet is in its hook; the text has that length.
+        unsafe { raw::ipct_trace_invalid(&refused) };
     }
 
     /// Whether the packet is on its way to a VRF device, and will come by once more.

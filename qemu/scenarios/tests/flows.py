@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Flows through the firewall: fragments, local sockets, expiry, namespaces."""
 
+import ctypes
 import socket
 import struct
 
@@ -120,6 +121,13 @@ def test_namespaces_are_apart(tracker):
         w.sh("ip netns del late")
 
 
+def original_destination(server, level):
+    """SO_ORIGINAL_DST of a socket, read into a buffer that is full of something else."""
+    room, size = ctypes.create_string_buffer(b"\xaa" * 64, 64), ctypes.c_uint32(64)
+    w.check_equal(ctypes.CDLL(None).getsockopt(server.fileno(), level, 80, room, ctypes.byref(size)), 0, "getsockopt")
+    return room.raw[:size.value]
+
+
 def test_original_destination(tracker):
     """SO_ORIGINAL_DST of an accepted socket, IPv4 and IPv6, and its errors."""
     rooms = (
@@ -132,7 +140,7 @@ def test_original_destination(tracker):
             with socket.create_connection((address, port)) as client:
                 server, _ = listener.accept()
                 with server:
-                    answer = server.getsockopt(level, 80, 64)
+                    answer = original_destination(server, level)
                     w.check_equal(read(answer), (address, port), "original destination")
                     if family == socket.AF_INET:
                         w.check_equal(answer[8:16], bytes(8), "bytes behind the address")

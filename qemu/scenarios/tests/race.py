@@ -1,77 +1,86 @@
 # SPDX-License-Identifier: GPL-2.0
-"""First packets of one flow that come at once on several CPUs."""
+"""Packets of the same flows on several CPUs at once."""
 
 import os
-import struct
-import sys
+import time
 from multiprocessing import Barrier, Process, Queue
-from pathlib import Path
 
+import replay
 import world as w
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "difftest"))
-import packets as p  # noqa: E402
-import scripts  # noqa: E402
 
 RACERS = 4
 CHUNK = 1000
-RESULT = 96  # sizeof(struct result) in difftest/replay.c
-PASSED = 0
 
 
-def requests(chunk, reply):
-    """UDP packets of so many flows; the other way round for some racers."""
-    client, server = p.address("10.1.0.1"), p.address("10.2.0.1")
-    steps = []
-    for number in range(chunk * CHUNK, (chunk + 1) * CHUNK):
-        src, dst, ports = client, server, (1 + number % 60000, 1 + number // 60000)
-        if reply:
-            src, dst, ports = server, client, ports[::-1]
-        steps.append(("forward", p.ip(src, dst, p.UDP, p.udp(src, dst, *ports)), False))
-    return scripts.encode(steps, pause=0)
+def race(work, *arguments):
+    """Runs `work(number, barrier, *arguments)` in so many processes, spread over the CPUs; what they return."""
+    barrier, results = Barrier(RACERS), Queue()
+
+    def run(number):
+        os.sched_setaffinity(0, {number % os.cpu_count()})
+        results.put(work(number, barrier, *arguments))
+
+    racers = [Process(target=run, args=(number,)) for number in range(RACERS)]
+    for one in racers:
+        one.start()
+    returned = [results.get(timeout=3600) for _ in racers]
+    for one in racers:
+        one.join()
+    return returned
 
 
-def racer(number, chunks, barrier, lost):
-    """Sends the same flows as all others, and counts packets that did not get through."""
-    os.sched_setaffinity(0, {number % os.cpu_count()})
-    count = 0
-    with open("/proc/ip_conntrack_replay", "r+b", buffering=0) as replay:
+def first_packets(number, barrier, chunks):
+    """Sends the first packets of the same flows as all others, one racer the other way round, and counts those that
+    did not get through."""
+    lost = 0
+    with replay.sender() as send:
         for chunk in range(chunks):
-            data = requests(chunk, reply=number == RACERS - 1)
+            flows = range(chunk * CHUNK, (chunk + 1) * CHUNK)
+            requests = replay.requests([replay.udp(1 + flow % 60000, 1 + flow // 60000, reply=number == RACERS - 1)
+                                        for flow in flows])
             barrier.wait(120)
-            replay.write(data)
-            results = replay.read(CHUNK * RESULT)
-            for first, last in struct.iter_unpack(f"=BB{RESULT - 2}x", results):
-                count += first != PASSED or last != PASSED
-    lost.put(count)
-
-
-def statistic(name):
-    heading, *cpus = Path("/proc/thread-self/net/stat/nf_conntrack").read_text().splitlines()
-    column = heading.split().index(name)
-    return sum(int(line.split()[column], 16) for line in cpus)
+            lost += sum(verdicts != (replay.PASSED, replay.PASSED) for verdicts in send(requests))
+    return lost
 
 
 def test_no_first_packet_is_lost(tracker):
     """Whoever comes second belongs to the entry that the first has made."""
     chunks = int(os.environ.get("RACES", "20000")) // CHUNK
-    replay = os.environ.get("REPLAY")
-    w.check(replay, "REPLAY must name the module ip_conntrack_replay.ko (tools/test.sh does it)")
-    w.sh(f"insmod {replay}; sysctl -qw net.netfilter.nf_conntrack_max=2000000")
-    try:
-        with w.World(tracker), w.inside("firewall"):
-            barrier, lost = Barrier(RACERS), Queue()
-            racers = [Process(target=racer, args=(number, chunks, barrier, lost)) for number in range(RACERS)]
-            for one in racers:
-                one.start()
-            counts = [lost.get(timeout=3600) for _ in racers]
-            for one in racers:
-                one.join()
-            w.check_equal(sum(counts), 0, "packets lost")
-            w.check_equal(statistic("insert_failed"), 0, "entries that did not get in")
-            w.check(statistic("clashres") > 0, "no two packets met: nothing was tried")
-            entries = int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
-            w.check_equal(entries, chunks * CHUNK, "entries")
-            print(f"    {chunks * CHUNK} flows, {RACERS} packets each, {statistic('clashres')} met", flush=True)
-    finally:
-        w.sh("rmmod ip_conntrack_replay")
+    w.sh("sysctl -qw net.netfilter.nf_conntrack_max=2000000")
+    with replay.loaded(), w.World(tracker), w.inside("firewall"):
+        w.check_equal(sum(race(first_packets, chunks)), 0, "packets lost")
+        w.check_equal(replay.statistic("insert_failed"), 0, "entries that did not get in")
+        w.check(replay.statistic("clashres") > 0, "no two packets met: nothing was tried")
+        w.check_equal(replay.entries(), chunks * CHUNK, "entries")
+        print(f"    {chunks * CHUNK} flows, {RACERS} packets each, {replay.statistic('clashres')} met", flush=True)
+
+
+def flood(number, barrier, until):
+    """Sends datagrams of few flows, half of which are dropped on the way, while entries come and go."""
+    sent = 0
+    with replay.sender() as send:
+        barrier.wait(120)
+        while time.monotonic() < until:
+            blocked = sent // 64 % 2 == number % 2
+            sent += len(send(replay.requests([replay.udp(port, 9) for port in range(1, 65)], blocked)))
+    return sent
+
+
+def test_entries_come_and_go_under_a_flood(tracker):
+    """CVE-2025-38472: an entry that is found while it goes into the table, or comes out of it, and its memory used
+    anew at once. FLOOD=seconds."""
+    with replay.loaded(), w.World(tracker), w.inside("firewall"):
+        w.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1 net.netfilter.nf_conntrack_udp_timeout_stream=1")
+        sent = sum(race(flood, time.monotonic() + float(os.environ.get("FLOOD", "6"))))
+        w.check(replay.entries() <= 64, "more entries than flows")
+        w.wait_until(lambda: replay.entries() == 0, 90, "the entries' end")
+        print(f"    {sent} packets", flush=True)
+
+
+def test_what_is_dropped_leaves_no_entry(tracker):
+    """CVE-2003-0187: connections whose first packet a rule has dropped, 100,000 of them."""
+    with replay.loaded(), w.World(tracker), w.inside("firewall"), replay.sender() as send:
+        for chunk in range(100):
+            send(replay.requests([replay.syn(1 + port, 1 + chunk) for port in range(1000)], blocked=True))
+        time.sleep(1)
+        w.check_equal(replay.entries(), 0, "entries")
