@@ -20,6 +20,7 @@
 #![allow(unreachable_pub)] // The users of a module's library crate are other crates.
 
 pub mod ctinfo;
+pub mod helper;
 pub mod packet;
 pub mod proto;
 pub mod reason;

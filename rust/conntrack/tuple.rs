@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tuples: what tells one flow from another.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::{icmp, icmpv6};
 
@@ -51,6 +51,36 @@ impl Family {
             _ => None,
         }
     }
+}
+
+/// An address of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The network protocol.
+    pub family: Family,
+    /// Words as they lie in a packet; IPv4 in the first, the others zero.
+    pub words: [u32; 4],
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self {
+                family: Family::Ipv4,
+                words: [u32::from_ne_bytes(address.octets()), 0, 0, 0],
+            },
+            IpAddr::V6(address) => Self {
+                family: Family::Ipv6,
+                words: words(address.octets()),
+            },
+        }
+    }
+}
+
+/// Bytes of a packet as words.
+fn words(bytes: [u8; 16]) -> [u32; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
 }
 
 /// A direction of a connection.
@@ -161,6 +191,26 @@ impl Tuple {
     #[must_use]
     pub fn protocol(&self) -> u8 {
         self.protocol
+    }
+
+    /// The source address.
+    #[inline]
+    #[must_use]
+    pub fn src(&self) -> Address {
+        Address {
+            family: self.family(),
+            words: self.src,
+        }
+    }
+
+    /// The destination address.
+    #[inline]
+    #[must_use]
+    pub fn dst(&self) -> Address {
+        Address {
+            family: self.family(),
+            words: self.dst,
+        }
     }
 
     /// Words of the source address, as they lie in the packet.
