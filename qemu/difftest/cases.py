@@ -133,6 +133,10 @@ CASES = [
         (tcp(0, "A", 1002, 5001, data=b"x"), OPEN), (tcp(0, "A", 1003, 5001, data=b"x"), OPEN),
         (tcp(1, "A", 5001, 1002, window=0), ANSWER), (tcp(0, "A", 1002, 5001, data=b"x"), OPEN),
         (tcp(1, "A", 5001, 1003), ANSWER)]),
+    case("TCP: a window that was never open", [
+        (tcp(0, "S", 1000, 0), NEW), (tcp(1, "SA", 5000, 1001, window=0), ANSWER), (tcp(0, "A", 1001, 5001), OPEN),
+        (tcp(0, "A", 1001, 5001, data=b"x"), OPEN), (tcp(0, "A", 1002, 5001, data=b"x"), OPEN),
+        (tcp(0, "A", 1003, 5001, data=b"x"), INVALID)]),
     # CVE-2004-0626 and the like.
     *(case(f"TCP: options {raw.hex()}", options(raw)) for raw in (
         b"\3\0", b"\3\1", b"\3\xff", b"\2\4\5\xb4\1\1\1\3", b"\2\4\5\xb4\1\1\3\3", b"\4\1\1\1", b"\5\x0a" + bytes(8), b"\5\x0b" + bytes(10),

@@ -220,3 +220,12 @@ fn stocks_form_of_the_others() {
         assert!(text.contains(ids), "{text}");
     }
 }
+
+#[test]
+fn protocols_have_the_kernels_names() {
+    let names = [1, 6, 17, 47, 132, 58, 50].map(conntrack::show::protocol_name);
+    assert_eq!(
+        names,
+        ["icmp", "tcp", "udp", "gre", "sctp", "icmpv6", "unknown"]
+    );
+}

@@ -6,7 +6,7 @@ mod common;
 use common::{flow, icmp, icmp6, other, parse, tcp, udp, udp6, Entry, CLIENT, HZ, SERVER};
 use conntrack::{
     ctinfo::CtInfo,
-    packet::{protocol_of, Bytes, Checksum, Class},
+    packet::{protocol_of, tuple_of, Bytes, Checksum, Class},
     proto::State,
     reason::Reason,
     setting::Setting,
@@ -30,6 +30,29 @@ fn a_tuple_has_the_packets_addresses_and_ports() {
     assert_eq!(tuple.src_id(), 137u16.to_be_bytes());
     assert_eq!(tuple.dst_id(), 1025u16.to_be_bytes());
     assert_eq!((tuple.family(), tuple.protocol()), (Family::Ipv4, 17));
+}
+
+#[test]
+fn of_an_invalid_packet_is_told_what_can_be_read() {
+    let whole = udp(C, 5);
+    let of = |bytes: &[u8]| tuple_of(Family::Ipv4, Bytes::whole(bytes));
+    assert_eq!(of(&whole), Some(flow(&whole)));
+    // No ports, but addresses and the protocol.
+    let cut = of(&whole[..22]).unwrap();
+    assert_eq!((cut.src_id(), cut.dst_id()), ([0; 2], [0; 2]));
+    assert_eq!(
+        (cut.src(), cut.dst()),
+        (flow(&whole).src(), flow(&whole).dst())
+    );
+    assert_eq!(cut.protocol(), 17);
+    assert_eq!(of(&whole[..19]), None);
+}
+
+#[test]
+fn bytes_show_how_many_they_are() {
+    let bytes = Bytes::whole(&[69, 1]);
+    assert_eq!(format!("{bytes:?}"), "Bytes { head: [69, 1], len: 2, .. }");
+    assert!(!bytes.is_empty() && Bytes::whole(&[]).is_empty());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{flow, udp};
+use common::{flow, udp, udp6};
 use conntrack::{
     ctinfo::CtInfo,
     rule::{check_ct_target, ct_target_size, ConntrackMatch, Flow, Refused, Seen, StateMatch},
@@ -94,6 +94,53 @@ fn only_the_bits_of_the_mask_count() {
     assert!(matches([192, 168, 1, 0]));
     assert!(matches([192, 168, 1, 77]));
     assert!(!matches([192, 168, 2, 6]));
+}
+
+#[test]
+fn all_words_of_an_ipv6_address_count() {
+    let original = flow(&udp6(Direction::Original, 1));
+    let reply = original.invert().unwrap();
+    let seen = Seen::Flow(Flow {
+        ctinfo: CtInfo::New,
+        tuples: [&original, &reply],
+        status: Status::NONE,
+        remaining: 5,
+    });
+    let matches = |change: usize| {
+        let mut bytes = vec![0; ConntrackMatch::size(3)];
+        for (place, word) in bytes.chunks_mut(4).zip(original.src_words()) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes[16..32].fill(255);
+        bytes[change] ^= 1;
+        bytes[146..148].copy_from_slice(&(1u16 << 2).to_ne_bytes());
+        ConntrackMatch::parse(3, &bytes).unwrap().matches(&seen)
+    };
+    for change in 0..16 {
+        assert!(!matches(change), "{change}");
+    }
+    assert!(matches(149)); // Of what is not asked for.
+}
+
+#[test]
+fn translated_addresses_are_states_of_their_own() {
+    let original = flow(&udp(Direction::Original, 1));
+    let reply = original.invert().unwrap();
+    for (status, bit) in [(Status::SRC_NAT, 6), (Status::DST_NAT, 7)] {
+        let seen = Seen::Flow(Flow {
+            ctinfo: CtInfo::Established,
+            tuples: [&original, &reply],
+            status,
+            remaining: 5,
+        });
+        for asked in 0..9 {
+            let mut bytes = vec![0; ConntrackMatch::size(3)];
+            bytes[146..148].copy_from_slice(&1u16.to_ne_bytes());
+            bytes[150..152].copy_from_slice(&(1u16 << asked).to_ne_bytes());
+            let rule = ConntrackMatch::parse(3, &bytes).unwrap();
+            assert_eq!(rule.matches(&seen), asked == 1 || asked == bit, "{asked}");
+        }
+    }
 }
 
 #[test]
