@@ -13,17 +13,20 @@
 struct delayed_work;
 struct inode;
 struct kmem_cache;
+struct module;
 struct net;
 struct net_device;
 struct sk_buff;
 struct sock;
 struct work_struct;
+struct xt_tgchk_param;
 
 /* bindgen takes HZ from the user-space header, where it is another number. */
 enum { IPCT_HZ = HZ };
 
 void ipct_spin_lock_init(spinlock_t *lock);
 void ipct_bucket_lock_init(spinlock_t *lock);
+void ipct_guard_init(spinlock_t *lock);
 void ipct_spin_lock_bh(spinlock_t *lock);
 void ipct_spin_lock_nested(spinlock_t *lock);
 void ipct_spin_unlock(spinlock_t *lock);
@@ -53,6 +56,12 @@ void ipct_socket_ends(struct sock *sk, int family, struct ipct_socket *ends);
 __u32 ipct_scope_id(const __be32 address[4], int device);
 bool ipct_sctp_checksum_ok(struct sk_buff *skb, unsigned int offset);
 bool ipct_is_vrf_master(const struct net_device *dev);
+/* What a module was given as a parameter that is an array of unsigned short; how many. */
+unsigned int ipct_param_array(const struct module *module, const char *name, u16 *to,
+			      unsigned int room);
+/* The transport protocol that a rule names, or -1. */
+int ipct_rule_protocol(const struct xt_tgchk_param *rule);
+bool ipct_skb_linearize(struct sk_buff *skb);
 bool ipct_net_ratelimit(void);
 /* Says in the packet log of a namespace why a packet is invalid. */
 void ipct_log_invalid(struct net *net, u8 family, const struct sk_buff *skb, u8 protocol,

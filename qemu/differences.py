@@ -8,15 +8,20 @@ None of them lets a packet in that stock keeps out.
 SETTINGS_OF_STOCK = {
     "acct": "accounting is still to come",
     "events": "events are still to come",
-    "expect_max": "expectations are still to come",
     "timestamp": "timestamps are still to come",
 }
 OUR_SETTINGS = {
+    "helper": "stock has given up helpers by port; here the administrator who loads a helper's module says so, in the "
+              "first namespace, and children must ask for it",
     "full_is_invalid": "the seeds' way with a full table: INVALID, where a rule can see it, in place of dropped",
 }
 
 # What no test compares.
 OTHERS = {
+    "ftp: asked for": "a server's 227 or 229 counts only as the answer to a PASV or EPSV, and each of these once",
+    "ftp, irc: beginning": "a client whose first line is none of the protocol (an HTTP request, say) announces nothing",
+    "irc: message": "an offer counts only as a whole CTCP message in a line PRIVMSG of its own",
+    "ports": "no hole is opened to a user's port below 1024 (ftp, irc, talk)",
     "eviction": "a full table is searched further than stock's eight buckets for an entry that may go",
     "timeouts": "a negative timeout is refused; stock takes it for none",
     "retransmissions": "the count of equal acknowledgements stops at 255, where stock's begins anew and gives the "

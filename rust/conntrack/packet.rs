@@ -3,6 +3,7 @@
 
 use crate::{
     reason::Reason,
+    seq::Seq,
     tuple::{protocol, Family, Tuple},
     wire::{
         icmp::{self, IcmpView},
@@ -147,6 +148,25 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn transport(&self) -> &Transport<'a> {
         &self.transport
+    }
+
+    /// What follows the transport header, and where it begins in the stream (TCP; zero of UDP);
+    /// `None` of other protocols, and where it does not all lie at hand.
+    #[must_use]
+    pub fn payload(&self) -> Option<(&'a [u8], Seq)> {
+        let at = self.network.transport;
+        let (from, to, seq) = match self.transport {
+            Transport::Tcp(view) => {
+                let from = at.checked_add(tcp::header_len(self.bytes, at)?)?;
+                (from, self.bytes.len(), view.seq)
+            }
+            Transport::Udp(_) => {
+                let (from, to) = udp::payload(self.bytes, at)?;
+                (from, to, Seq::default())
+            }
+            _ => return None,
+        };
+        Some((self.bytes.at_hand(from, to)?, seq))
     }
 
     /// The checksum to verify, where the packet has one that counts.

@@ -98,6 +98,8 @@ reasons! {
     Unsettled => "table unsettled",
     /// There was no memory.
     NoMemory => "out of memory",
+    /// What the packet announces finds no room among what is expected.
+    NotExpected => "cannot expect a connection",
 }
 
 #[cfg(test)]

@@ -22,6 +22,12 @@ pub enum Refused {
     Malformed,
     /// It asks for what this tracker does not do (yet).
     NotSupported,
+    /// It names a helper and no transport protocol.
+    NoProtocol,
+    /// It names a helper that is not there.
+    NoHelper,
+    /// There is no memory for it.
+    NoMemory,
 }
 
 /// A packet's place in its connection, as rules see it.
@@ -35,6 +41,8 @@ pub struct Flow<'a> {
     pub status: Status,
     /// The time left, in seconds.
     pub remaining: u32,
+    /// The name of the helper that has announced the connection.
+    pub announced_by: Option<&'a [u8]>,
 }
 
 /// What rules see of a packet.
@@ -345,13 +353,13 @@ impl ConntrackMatch {
 }
 
 /// What all revisions of the target `CT` begin with.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct CtTarget {
-    flags: u16,
-    zone: u16,
-    ct_events: u32,
-    exp_events: u32,
+    flags: U16,
+    zone: U16,
+    ct_events: U32,
+    exp_events: U32,
     helper: [u8; 16],
 }
 
@@ -365,30 +373,95 @@ pub const fn ct_target_size(revision: u8) -> [usize; 2] {
     }
 }
 
-/// Reads a rule of the target `CT`: only `--notrack` is known so far.
+/// What a rule of the target `CT` does to packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CtAction<'a> {
+    /// They are not tracked.
+    NoTrack,
+    /// The helper of this name reads their connections.
+    Helper(&'a [u8]),
+    /// Nothing.
+    Nothing,
+}
+
+/// Reads a rule of the target `CT`: `--notrack` or `--helper`.
 ///
 /// # Errors
 ///
 /// Where the bytes are too few, or ask for more.
-pub fn check_ct_target(revision: u8, bytes: &[u8]) -> Result<(), Refused> {
+pub fn ct_target(revision: u8, bytes: &[u8]) -> Result<CtAction<'_>, Refused> {
     /// XT_CT_NOTRACK, and that it was written as `-j NOTRACK`.
     const NOTRACK: u16 = 1 << 0;
     const ALIAS: u16 = 1 << 1;
-    let (rule, rest) = CtTarget::read_from_prefix(bytes).map_err(|_| Refused::Malformed)?;
+    let (rule, rest) = CtTarget::ref_from_prefix(bytes).map_err(|_| Refused::Malformed)?;
     let [size, _] = ct_target_size(revision);
     let timeout = rest
         .get(..size.saturating_sub(size_of::<CtTarget>()))
         .ok_or(Refused::Malformed)?;
-    let plain = rule.flags & NOTRACK != 0
-        && rule.flags & !(NOTRACK | ALIAS) == 0
-        && rule.zone == 0
-        && rule.ct_events == 0
-        && rule.exp_events == 0
-        && rule.helper.first() == Some(&0)
+    let known = rule.flags.get() & !(NOTRACK | ALIAS) == 0
+        && rule.zone.get() == 0
+        && rule.ct_events.get() == 0
+        && rule.exp_events.get() == 0
         && (revision == 0 || timeout.first() == Some(&0));
-    if plain {
-        Ok(())
+    if !known {
+        return Err(Refused::NotSupported);
+    }
+    if rule.flags.get() & NOTRACK != 0 {
+        return Ok(CtAction::NoTrack);
+    }
+    let name = text(&rule.helper)?;
+    Ok(if name.is_empty() {
+        CtAction::Nothing
     } else {
-        Err(Refused::NotSupported)
+        CtAction::Helper(name)
+    })
+}
+
+/// A text that ends with its first zero, which must be there.
+fn text(bytes: &[u8]) -> Result<&[u8], Refused> {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    end.and_then(|end| bytes.get(..end))
+        .ok_or(Refused::Malformed)
+}
+
+/// The match `helper` (linux/netfilter/xt_helper.h).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct HelperMatch {
+    inverted: U32,
+    name: [u8; 30],
+    padding: [u8; 2],
+}
+
+impl HelperMatch {
+    /// The size of what user space sends, in bytes.
+    pub const SIZE: usize = size_of::<Self>();
+
+    /// Reads the rule.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are too few, or the name has no end.
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<&Self, Refused> {
+        let (rule, _) = Self::ref_from_prefix(bytes).map_err(|_| Refused::Malformed)?;
+        text(&rule.name).map(|_| rule)
+    }
+
+    /// Whether a packet's connection was announced by this helper; by any, where no name is given.
+    #[inline]
+    #[must_use]
+    pub fn matches(&self, seen: &Seen<'_>) -> bool {
+        let inverted = self.inverted.get() != 0;
+        let Seen::Flow(Flow {
+            announced_by: Some(helper),
+            ..
+        }) = seen
+        else {
+            return inverted;
+        };
+        let name = text(&self.name).unwrap_or_default();
+        // As stock has it, the rule's name may go on where the helper's ends ("ftp-2121").
+        (name.is_empty() || name.starts_with(helper)) != inverted
     }
 }

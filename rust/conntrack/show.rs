@@ -131,6 +131,53 @@ impl Entry<'_> {
     }
 }
 
+/// What a line of the list of expected connections says.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The time left, in seconds.
+    pub remaining: u32,
+    /// The expected tuple.
+    pub tuple: &'a Tuple,
+    /// Whether it stays after a connection has come.
+    pub permanent: bool,
+    /// The name of the helper that has announced it.
+    pub helper: &'a [u8],
+}
+
+impl Expected<'_> {
+    /// Writes the line of `/proc/net/ip_conntrack_expect`, with its end.
+    ///
+    /// # Errors
+    ///
+    /// Where `out` has no room.
+    pub fn write_line(&self, out: &mut impl Write) -> fmt::Result {
+        write!(out, "{} proto={} ", self.remaining, self.tuple.protocol())?;
+        write_tuple(out, self.tuple, None)?;
+        out.write_char('\n')
+    }
+
+    /// Writes the line of `/proc/net/nf_conntrack_expect`, with its end.
+    ///
+    /// # Errors
+    ///
+    /// Where `out` has no room.
+    pub fn write_long_line(&self, out: &mut impl Write) -> fmt::Result {
+        write!(
+            out,
+            "{} l3proto = {} proto={} ",
+            self.remaining,
+            self.tuple.family().number(),
+            self.tuple.protocol()
+        )?;
+        write_tuple(out, self.tuple, None)?;
+        if self.permanent {
+            out.write_str("PERMANENT ")?;
+        }
+        let name = core::str::from_utf8(self.helper).unwrap_or_default();
+        writeln!(out, "{name}")
+    }
+}
+
 /// Writes a tuple, with the blank behind it.
 fn write_tuple(out: &mut impl Write, tuple: &Tuple, counters: Option<Counters>) -> fmt::Result {
     match tuple.family() {

@@ -167,6 +167,14 @@ impl Tuple {
         }
     }
 
+    /// The same tuple from no address and no port: what an expectation is found by.
+    #[must_use]
+    pub fn without_source(mut self) -> Self {
+        self.src = [0; 4];
+        self.src_id = [0; 2];
+        self
+    }
+
     /// The same tuple, marked as the one of `direction`.
     #[inline]
     #[must_use]

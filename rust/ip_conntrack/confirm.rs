@@ -6,14 +6,26 @@ use conntrack::{ctinfo::CtInfo, reason::Reason, status::Status, tuple::Direction
 use netfilter::{Attached, Conn, Net, ReadSide, Skb, Verdict};
 use rcu_table::{Insert, Ref};
 
-use crate::{counts::Event, namespace::Namespace};
+use crate::{counts::Event, help, namespace::Namespace};
 
 /// How often an expired entry may stand in the way before the packet is given up.
 const ROUNDS: usize = 4;
 
 /// A packet at its last hook.
 #[inline]
-pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, _read: ReadSide<'_>) -> Verdict {
+pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
+    let verdict = confirm(net, skb);
+    // What a helper reads has come through: nothing that it announces was kept out before.
+    match skb.attached() {
+        Attached::Conn(conn, _) if verdict == Verdict::Accept && conn.session().is_some() => {
+            help::packet(net, skb, read)
+        }
+        _ => verdict,
+    }
+}
+
+#[inline]
+fn confirm(net: &Net<Namespace>, skb: &mut Skb) -> Verdict {
     let Attached::Conn(conn, ctinfo) = skb.attached() else {
         return Verdict::Accept;
     };

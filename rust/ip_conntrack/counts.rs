@@ -30,9 +30,15 @@ pub(crate) enum Event {
     EarlyDrop,
     /// An ICMP error, or what looked like one, was INVALID.
     IcmpError,
+    /// A connection came that was expected.
+    ExpectNew,
+    /// A connection was announced.
+    ExpectCreate,
+    /// What was announced is expected no more.
+    ExpectDelete,
 }
 
-const EVENTS: usize = Event::IcmpError as usize + 1;
+const EVENTS: usize = Event::ExpectDelete as usize + 1;
 
 /// The counters of a namespace.
 pub(crate) struct Counts(PerCpu);
@@ -107,9 +113,9 @@ impl Listing for Stat {
             of(Event::Drop),
             of(Event::EarlyDrop),
             of(Event::IcmpError),
-            0,
-            0,
-            0,
+            of(Event::ExpectNew),
+            of(Event::ExpectCreate),
+            of(Event::ExpectDelete),
             0
         );
     }

@@ -5,7 +5,7 @@ use conntrack::time::Ticks;
 use kernel::sync::rcu;
 use netfilter::{Conn, Net, ReadSide, Worker, HZ};
 
-use crate::{namespace::Namespace, shared::Shared};
+use crate::{expect, namespace::Namespace, shared::Shared};
 
 /// How often the table is looked through. Who looks an entry up sees by itself that its time is
 /// over; this is for those that nobody looks up any more.
@@ -26,6 +26,9 @@ impl Reaper {
 impl Worker for Reaper {
     fn run(&self) -> Ticks {
         sweep(&self.0, |conn| conn.expired(netfilter::now()));
+        expect::sweep(&self.0, |expectation| {
+            expectation.expired(netfilter::now())
+        });
         PERIOD
     }
 }

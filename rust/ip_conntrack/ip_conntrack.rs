@@ -12,7 +12,10 @@
 mod confirm;
 mod counts;
 mod evict;
+mod expect;
 mod expire;
+mod help;
+pub mod helpers;
 mod list;
 mod namespace;
 mod related;
@@ -41,6 +44,10 @@ module! {
             default: 0,
             description: "Buckets of the table; 0: by the size of memory. Given, up to eight connections a bucket are tracked",
         },
+        expect_hashsize: u32 {
+            default: 0,
+            description: "Buckets of the table of what is expected; 0: by hashsize. Up to four expectations a bucket",
+        },
     },
 }
 
@@ -61,7 +68,10 @@ impl kernel::Module for Module {
                 pr_err!("another connection tracker is loaded (nf_conntrack?): unload it first\n");
             }
         })?;
-        let shared = Shared::new(module_parameters::hashsize.value())?;
+        let shared = Shared::new(
+            module_parameters::hashsize.value(),
+            module_parameters::expect_hashsize.value(),
+        )?;
         let hook = CtHook::install();
         let reaper = Periodic::start(Reaper::new(shared.clone()), expire::PERIOD)?;
         let namespaces = NAMESPACES.register(shared.clone())?;

@@ -2,11 +2,11 @@
 //! `/proc/net/ip_conntrack` and `/proc/net/nf_conntrack`, and the lists of what is expected.
 
 use conntrack::{
-    show::{Buffer, Entry},
+    show::{self, Buffer, Entry},
     tuple::{Direction, Family},
 };
 use kernel::{prelude::*, sync::rcu};
-use netfilter::{Conn, Listing, Net, ReadSide};
+use netfilter::{Conn, Expectation, Listing, Net, ReadSide};
 use rcu_table::Ref;
 
 use crate::namespace::Namespace;
@@ -90,16 +90,78 @@ impl<const LONG: bool> Listing for Connections<LONG> {
     }
 }
 
-/// What connections have announced: nothing yet, for there are no helpers.
-pub(crate) struct Expectations;
+/// What connections of a namespace have announced: those of IPv4 in the seeds' form, or all in
+/// stock's.
+pub(crate) struct Expectations<const LONG: bool>;
 
-impl Listing for Expectations {
+/// A place in that list.
+#[derive(Default)]
+pub(crate) struct Expected {
+    bucket: usize,
+    held: KVec<Ref<Expectation>>,
+    current: Option<Ref<Expectation>>,
+}
+
+impl Expected {
+    /// Holds the expectations of the next bucket.
+    fn fill(&mut self, net: &Net<Namespace>, all: bool) -> Result {
+        let now = netfilter::now();
+        let guard = rcu::read_lock();
+        let read = ReadSide::of(&guard);
+        let table = net.tracker().shared.expectations().table();
+        for seen in table.bucket(self.bucket, &read) {
+            let shown = seen.master().in_namespace(net.census())
+                && (all || seen.what().tuple.family() == Family::Ipv4)
+                && !seen.expired(now);
+            if shown {
+                if let Some(expectation) = seen.get() {
+                    self.held.push(expectation, GFP_ATOMIC)?;
+                }
+            }
+        }
+        self.bucket = self.bucket.saturating_add(1);
+        Ok(())
+    }
+}
+
+impl<const LONG: bool> Listing for Expectations<LONG> {
     type Tracker = Namespace;
-    type Cursor = ();
+    type Cursor = Expected;
 
-    fn advance(_: &Net<Namespace>, (): &mut ()) -> Result<bool> {
-        Ok(false)
+    fn advance(net: &Net<Namespace>, place: &mut Expected) -> Result<bool> {
+        loop {
+            place.current = place.held.pop();
+            if place.current.is_some() {
+                return Ok(true);
+            }
+            if place.bucket >= net.tracker().shared.expectations().table().buckets() {
+                return Ok(false);
+            }
+            place.fill(net, LONG)?;
+        }
     }
 
-    fn show(_: &Net<Namespace>, (): &(), _: &mut Buffer<'_>) {}
+    fn show(net: &Net<Namespace>, place: &Expected, out: &mut Buffer<'_>) {
+        let Some(expectation) = &place.current else {
+            return;
+        };
+        let what = expectation.what();
+        let helper = what.master.session().map(|session| session.helper());
+        let line = show::Expected {
+            remaining: what
+                .expires
+                .remaining(netfilter::now())
+                .unwrap_or_default()
+                .as_secs(net.tracker().config.hz),
+            tuple: &what.tuple,
+            permanent: what.permanent,
+            helper: helper.map(|helper| helper.name()).unwrap_or_default(),
+        };
+        // A line fits, as above.
+        let _ = if LONG {
+            line.write_long_line(out)
+        } else {
+            line.write_line(out)
+        };
+    }
 }

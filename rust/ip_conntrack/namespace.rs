@@ -9,7 +9,7 @@ use conntrack::{
 };
 use kernel::prelude::*;
 use netfilter::{
-    sysctl::Directory, Conn, Context, Net, PerNet, Place, ProcFile, ReadSide, Skb, Tracker,
+    sysctl::Directory, Census, Conn, Context, Net, PerNet, Place, ProcFile, ReadSide, Skb, Tracker,
     Verdict, Window, HZ,
 };
 use rcu_table::Ref;
@@ -32,14 +32,16 @@ pub(crate) struct Namespace {
     pub(crate) counts: Counts,
     /// The tick in which nothing was found to evict.
     pub(crate) exhausted: Setting<u32>,
+    /// Whether helpers that have ports of their own read what goes to these ports.
+    pub(crate) assign_helpers: Setting<bool>,
 }
 
 /// Its files. Those that tell who talks to whom are for the namespace's root alone.
 static FILES: [ProcFile<Namespace>; 7] = [
     ProcFile::new::<list::Connections<false>>(Place::Net, c"ip_conntrack", 0o440),
     ProcFile::new::<list::Connections<true>>(Place::Net, c"nf_conntrack", 0o440),
-    ProcFile::new::<list::Expectations>(Place::Net, c"ip_conntrack_expect", 0o440),
-    ProcFile::new::<list::Expectations>(Place::Net, c"nf_conntrack_expect", 0o440),
+    ProcFile::new::<list::Expectations<false>>(Place::Net, c"ip_conntrack_expect", 0o440),
+    ProcFile::new::<list::Expectations<true>>(Place::Net, c"nf_conntrack_expect", 0o440),
     ProcFile::new::<counts::Invalid>(Place::Net, c"ip_conntrack_invalid", 0o440),
     ProcFile::new::<counts::Stat>(Place::Stat, c"ip_conntrack", 0o444),
     ProcFile::new::<counts::Stat>(Place::Stat, c"nf_conntrack", 0o444),
@@ -52,12 +54,13 @@ impl Tracker for Namespace {
         &NAMESPACES
     }
 
-    fn new(shared: &Shared) -> Result<Self> {
+    fn new(shared: &Shared, census: &Census) -> Result<Self> {
         Ok(Self {
             shared: shared.clone(),
             config: Config::defaults(HZ),
             counts: Counts::new()?,
             exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
+            assign_helpers: Setting::new(census.is_first()),
         })
     }
 

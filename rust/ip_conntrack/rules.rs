@@ -3,11 +3,17 @@
 
 use core::ffi::CStr;
 
-use conntrack::rule::{self, ConntrackMatch, Refused, Seen, StateMatch};
-use netfilter::{
-    xtables::{Match, Target},
-    Attached, Skb,
+use conntrack::{
+    ctinfo::CtInfo,
+    rule::{self, ConntrackMatch, CtAction, HelperMatch, Refused, Seen, StateMatch},
 };
+use netfilter::{
+    xtables::{Match, Place, Target},
+    Attached, Conn, ModuleRef, Skb,
+};
+use rcu_table::Ref;
+
+use crate::{helpers, namespace::NAMESPACES};
 
 /// The match `conntrack`.
 pub struct Conntrack<const REVISION: u8>;
@@ -45,6 +51,24 @@ impl Match for State {
     }
 }
 
+/// The match `helper`.
+pub struct Helper;
+
+impl Match for Helper {
+    const NAME: &'static CStr = c"helper";
+    const REVISION: u8 = 0;
+    const SIZE: usize = HelperMatch::SIZE;
+
+    fn check(rule: &[u8]) -> Result<(), Refused> {
+        HelperMatch::parse(rule).map(drop)
+    }
+
+    #[inline]
+    fn matches(rule: &[u8], seen: &Seen<'_>) -> bool {
+        HelperMatch::parse(rule).is_ok_and(|rule| rule.matches(seen))
+    }
+}
+
 /// Leaves a packet untracked that was not tracked before.
 fn untrack(skb: &mut Skb) {
     if matches!(skb.attached(), Attached::None) {
@@ -52,8 +76,18 @@ fn untrack(skb: &mut Skb) {
     }
 }
 
-/// The target `CT`; so far it can only keep packets from being tracked.
+/// The target `CT`: keeps packets from being tracked, or says which helper reads them.
 pub struct Ct<const REVISION: u8>;
+
+/// What is kept for a rule of it.
+pub enum CtRule {
+    /// Packets are not tracked.
+    NoTrack,
+    /// Connections are made after a template; the helper's module stays as long as the rule.
+    Template(Ref<Conn>, ModuleRef),
+    /// Nothing.
+    Nothing,
+}
 
 impl<const REVISION: u8> Target for Ct<REVISION> {
     const NAME: &'static CStr = c"CT";
@@ -61,13 +95,33 @@ impl<const REVISION: u8> Target for Ct<REVISION> {
     const TABLE: &'static CStr = c"raw";
     const SIZE: usize = rule::ct_target_size(REVISION)[1];
     const USER_SIZE: usize = rule::ct_target_size(REVISION)[0];
+    type Kept = CtRule;
 
-    fn check(rule: &[u8]) -> Result<(), Refused> {
-        rule::check_ct_target(REVISION, rule)
+    fn check(rule: &[u8], place: &Place) -> Result<CtRule, Refused> {
+        match rule::ct_target(REVISION, rule)? {
+            CtAction::NoTrack => Ok(CtRule::NoTrack),
+            CtAction::Nothing => Ok(CtRule::Nothing),
+            CtAction::Helper(name) => {
+                let protocol = place.protocol.ok_or(Refused::NoProtocol)?;
+                let shared = NAMESPACES.shared().ok_or(Refused::NoHelper)?;
+                let (helper, module) =
+                    helpers::for_rule(&shared, name, protocol).ok_or(Refused::NoHelper)?;
+                let template = helpers::template(&shared, &helper).ok_or(Refused::NoMemory)?;
+                Ok(CtRule::Template(template, module))
+            }
+        }
     }
 
-    fn apply(skb: &mut Skb) {
-        untrack(skb);
+    fn apply(kept: Option<&CtRule>, skb: &mut Skb) {
+        match kept {
+            Some(CtRule::NoTrack) => untrack(skb),
+            Some(CtRule::Template(template, _)) => {
+                if matches!(skb.attached(), Attached::None) {
+                    skb.attach(template.clone(), CtInfo::New);
+                }
+            }
+            Some(CtRule::Nothing) | None => {}
+        }
     }
 }
 
@@ -80,12 +134,13 @@ impl Target for NoTrack {
     const TABLE: &'static CStr = c"raw";
     const SIZE: usize = 0;
     const USER_SIZE: usize = 0;
+    type Kept = ();
 
-    fn check(_: &[u8]) -> Result<(), Refused> {
+    fn check(_: &[u8], _: &Place) -> Result<(), Refused> {
         Ok(())
     }
 
-    fn apply(skb: &mut Skb) {
+    fn apply(_: Option<&()>, skb: &mut Skb) {
         untrack(skb);
     }
 }

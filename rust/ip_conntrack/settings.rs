@@ -111,7 +111,7 @@ const MOST: Sysctl<Namespace> = Sysctl {
 
 static MAX: [Sysctl<Namespace>; 1] = [MOST];
 
-static SETTINGS: [Sysctl<Namespace>; 35] = [
+static SETTINGS: [Sysctl<Namespace>; 37] = [
     MOST,
     Sysctl {
         names: names!("count"),
@@ -129,6 +129,22 @@ static SETTINGS: [Sysctl<Namespace>; 35] = [
         // The table does not change its size yet.
         set: None,
         global: true,
+    },
+    Sysctl {
+        names: names!("expect_max"),
+        unit: Unit::Number,
+        range: [1, i32::MAX],
+        get: |net| net.tracker().shared.expectations().max.get(),
+        set: Some(|net, value| net.tracker().shared.expectations().max.set(value)),
+        global: true,
+    },
+    Sysctl {
+        names: names!("helper"),
+        unit: Unit::Number,
+        range: [0, 1],
+        get: |net| u32::from(net.tracker().assign_helpers.get()),
+        set: Some(|net, value| net.tracker().assign_helpers.set(value != 0)),
+        global: false,
     },
     number!("checksum", 1, |config| &config.checksum),
     Sysctl {

@@ -6,10 +6,10 @@ use conntrack::{
     tuple::{Direction, HashWords, Tuple},
 };
 use kernel::{prelude::*, sync::Arc};
-use netfilter::{Cache, Conn, HashKey, Net, ReadSide, Table};
+use netfilter::{Cache, Conn, Connections, HashKey, Net, ReadSide, Templates};
 use rcu_table::Ref;
 
-use crate::namespace::Namespace;
+use crate::{expect::Expectations, helpers::Helpers, namespace::Namespace};
 
 /// A handle on what all namespaces share.
 #[derive(Clone)]
@@ -17,7 +17,10 @@ pub(crate) struct Shared(Arc<Inner>);
 
 /// In the order in which it is taken down: the cache last, after the last connection.
 struct Inner {
-    table: Table,
+    table: Connections,
+    expectations: Expectations,
+    helpers: Helpers,
+    templates: Templates,
     key: HashKey,
     max: Setting<u32>,
     cache: Cache,
@@ -36,7 +39,7 @@ impl Shared {
     /// # Errors
     ///
     /// `ENOMEM`; `EINVAL` for a size beyond reason.
-    pub(crate) fn new(hashsize: u32) -> Result<Self> {
+    pub(crate) fn new(hashsize: u32, expect_hashsize: u32) -> Result<Self> {
         let (buckets, max) = match hashsize {
             0 => {
                 let buckets = netfilter::default_buckets().max(FEWEST);
@@ -50,6 +53,9 @@ impl Shared {
         };
         let inner = Inner {
             table: netfilter::new_table(buckets)?,
+            expectations: Expectations::new(expect_hashsize, buckets)?,
+            helpers: Helpers::new()?,
+            templates: Templates::new()?,
             key: HashKey::random(),
             max: Setting::new(max),
             cache: Cache::new()?,
@@ -57,8 +63,20 @@ impl Shared {
         Ok(Self(Arc::new(inner, GFP_KERNEL)?))
     }
 
-    pub(crate) fn table(&self) -> &Table {
+    pub(crate) fn table(&self) -> &Connections {
         &self.0.table
+    }
+
+    pub(crate) fn expectations(&self) -> &Expectations {
+        &self.0.expectations
+    }
+
+    pub(crate) fn helpers(&self) -> &Helpers {
+        &self.0.helpers
+    }
+
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.0.templates
     }
 
     pub(crate) fn cache(&self) -> &Cache {
@@ -82,13 +100,24 @@ impl Shared {
     /// The hash of a tuple in a namespace.
     #[inline]
     pub(crate) fn hash(&self, net: &Net<Namespace>, tuple: &Tuple) -> u32 {
+        self.hash_words(tuple) ^ net.hash_mix()
+    }
+
+    /// The hash of a tuple where the namespace does not count.
+    #[inline]
+    pub(crate) fn hash_words(&self, tuple: &Tuple) -> u32 {
         let key = &self.0.key;
         let hash = match tuple.hash_words() {
             HashWords::Ipv4([first, second]) => key.two(first, second),
             HashWords::Ipv6(words) => key.five(words),
         };
         // CAST: half of a hash is a hash.
-        hash as u32 ^ net.hash_mix()
+        hash as u32
+    }
+
+    /// A number that tells a connection from others.
+    pub(crate) fn id(&self, conn: &Conn) -> u32 {
+        conn.id(&self.0.key)
     }
 
     /// The connection that packets with `tuple` belong to, and their direction in it.
@@ -115,6 +144,9 @@ impl Shared {
     pub(crate) fn kill(&self, conn: &Conn) {
         if conn.begin_death() {
             drop(self.table().remove(conn));
+            if conn.session().is_some() {
+                self.expectations().forget(self, conn);
+            }
         }
     }
 }

@@ -11,10 +11,12 @@ use conntrack::{
     tuple::{protocol, Direction, Tuple},
 };
 use kernel::prelude::*;
-use netfilter::{Attached, Conn, Context, Net, NewConn, Verdict, Window};
+use netfilter::{
+    Attached, Conn, Context, Expectation, Net, NewConn, Session, Verdict, Window,
+};
 use rcu_table::Ref;
 
-use crate::{counts::Event, evict, namespace::Namespace, related};
+use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related};
 
 /// What becomes of a packet.
 pub(crate) enum Decision {
@@ -36,14 +38,13 @@ const ROUNDS: usize = 8;
 /// A packet at its first hook.
 #[inline]
 pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
-    match context.skb.attached() {
-        Attached::None => {}
+    let template = match context.skb.attached() {
+        Attached::None => None,
         // Seen before (loopback), or not to be tracked (a rule in the raw table).
         Attached::Conn(..) | Attached::Untracked => return Verdict::Accept,
-        // Templates are made by rules that this tracker refuses.
-        Attached::Template => context.skb.detach(),
-    }
-    match decide(context) {
+        Attached::Template => context.skb.take_template(),
+    };
+    match decide(context, template.as_deref()) {
         Decision::Tracked(conn, ctinfo) => {
             context.skb.attach(conn, ctinfo);
             Verdict::Accept
@@ -106,7 +107,7 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
 }
 
 #[inline]
-fn decide(context: &Context<'_, Namespace>) -> Decision {
+fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision {
     let mut window = Window::new();
     let packet = match Packet::parse(context.family, context.skb.bytes(&mut window)) {
         Ok(packet) => packet,
@@ -127,7 +128,7 @@ fn decide(context: &Context<'_, Namespace>) -> Decision {
         }
     }
     match packet.classify() {
-        Ok(Class::Flow(tuple)) => flow(context, &packet, &tuple),
+        Ok(Class::Flow(tuple)) => flow(context, &packet, &tuple, template),
         Ok(Class::Error(quoted)) => related::error(context, &quoted),
         Ok(Class::Untracked) => Decision::Untracked,
         Err(reason) => Decision::Invalid(reason),
@@ -136,13 +137,18 @@ fn decide(context: &Context<'_, Namespace>) -> Decision {
 
 /// A packet with a tuple of its own.
 #[inline]
-fn flow(context: &Context<'_, Namespace>, packet: &Packet<'_>, tuple: &Tuple) -> Decision {
+fn flow(
+    context: &Context<'_, Namespace>,
+    packet: &Packet<'_>,
+    tuple: &Tuple,
+    template: Option<&Conn>,
+) -> Decision {
     let net = context.net;
     let shared = &net.tracker().shared;
     let hash = shared.hash(net, tuple);
     for _ in 0..ROUNDS {
         let Some((conn, direction)) = shared.find(net, tuple, hash, context.read) else {
-            return open(context, packet, tuple, hash);
+            return open(context, packet, tuple, hash, template);
         };
         let ctinfo = ctinfo(conn.status(), direction);
         match update(net, &conn, direction, packet) {
@@ -213,6 +219,7 @@ fn open(
     packet: &Packet<'_>,
     tuple: &Tuple,
     hash: u32,
+    template: Option<&Conn>,
 ) -> Decision {
     let net = context.net;
     let tracker = net.tracker();
@@ -244,18 +251,62 @@ fn open(
         }
         return no_room(config, Reason::TableFull);
     }
+    let expectation = expect::take(net, tuple, context.read);
+    let Ok(session) = session(context, tuple, &state, expectation.as_deref(), template) else {
+        return no_room(config, Reason::NoMemory);
+    };
+    let (ctinfo, born, master) = match &expectation {
+        Some(expectation) => {
+            let master = expectation.master().clone();
+            (CtInfo::Related, Status::EXPECTED, Some(master))
+        }
+        None => (CtInfo::New, Status::NONE, None),
+    };
     let new = NewConn {
         original: tuple,
         reply: &reply,
         state,
         timeout: effect.timeout.unwrap_or_default(),
-        status: effect.set,
+        status: effect.set | born,
+        master,
+        session,
     };
     match net.new_conn(tracker.shared.cache(), new) {
-        Some(conn) => Decision::Tracked(conn, CtInfo::New),
+        Some(conn) => Decision::Tracked(conn, ctinfo),
         None => no_room(config, Reason::NoMemory),
     }
 }
+
+/// What a helper is to keep of a new connection: that of its master, where it wants to read on,
+/// or the one that a rule or the port says; `None` without a helper.
+#[inline]
+fn session(
+    context: &Context<'_, Namespace>,
+    tuple: &Tuple,
+    state: &State,
+    expectation: Option<&Expectation>,
+    template: Option<&Conn>,
+) -> Result<Option<KBox<Session>>, NoMemory> {
+    let helper = match expectation {
+        None => helpers::assigned(context.net.tracker(), template, tuple),
+        Some(expectation) if expectation.what().helped => expectation
+            .master()
+            .session()
+            .map(|session| session.helper().clone()),
+        Some(_) => None,
+    };
+    match helper {
+        Some(helper) if helper.is_alive() && helper.reads(tuple.protocol()) => {
+            let whole = !state.is_picked_up();
+            let session = Session::new(&helper, whole, context.read);
+            session.map(Some).ok_or(NoMemory)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// There is no memory for a helper's session.
+struct NoMemory;
 
 /// What becomes of a packet for which there is no room.
 fn no_room(config: &Config, reason: Reason) -> Decision {

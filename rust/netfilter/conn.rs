@@ -10,7 +10,7 @@ use core::{
     mem::{align_of, offset_of, size_of, MaybeUninit},
     ops::{Deref, DerefMut},
     ptr::NonNull,
-    sync::atomic::{fence, AtomicI32, AtomicU32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering},
 };
 
 use conntrack::{
@@ -18,11 +18,12 @@ use conntrack::{
     proto::State,
     status::Status,
     time::{Instant, Ticks},
-    tuple::{Direction, Tuple},
+    tuple::{Direction, Family, Tuple},
 };
+use kernel::prelude::*;
 use rcu_table::{Link, Node, Ref};
 
-use crate::{cache::Cache, namespace::Census, siphash::HashKey, time};
+use crate::{cache::Cache, count, helper::Session, namespace::Census, siphash::HashKey, time};
 
 /// Bytes that the kernel may read as `struct nf_conn`.
 const PREFIX: usize = offset_of!(raw::nf_conn, proto);
@@ -40,15 +41,18 @@ const _: () = assert!(PREFIX % 8 == 0 && align_of::<raw::nf_conn>() == 8);
 ///
 /// # Invariants
 ///
-/// - The prefix is a valid `struct nf_conn` up to `proto`: count, lock, tuples, status, namespace;
-///   `ext` and `master` are null.
-/// - The tuples are not written after the connection was made.
+/// - The prefix is a valid `struct nf_conn` up to `proto`: count, lock, tuples, status, namespace,
+///   master; `ext` is null.
+/// - The tuples, the master and the session are not written after the connection was made, and
+///   go with its memory: a grace period after the last reference.
+/// - `master` is null, or a reference that the connection owns.
 /// - `state` is read and written only under the lock, or before the connection is shared.
 /// - `census` outlives the connection: a namespace waits until its census is zero.
 #[repr(C, align(8))]
 pub struct Conn {
     prefix: UnsafeCell<MaybeUninit<[u64; PREFIX / 8]>>,
     census: NonNull<Census>,
+    session: Option<KBox<Session>>,
     state: UnsafeCell<State>,
     grace: UnsafeCell<raw::callback_head>,
 }
@@ -70,6 +74,48 @@ pub struct NewConn<'a> {
     pub timeout: Ticks,
     /// Bits that it starts with.
     pub status: Status,
+    /// The connection that has announced it.
+    pub master: Option<Ref<Conn>>,
+    /// What a helper keeps of it.
+    pub session: Option<KBox<Session>>,
+}
+
+/// What rules wish for connections: each a connection that is none, to go with a packet from the
+/// rule to the tracker. They belong to no namespace: a rule may go after its namespace's tracker.
+pub struct Templates(KBox<Census>);
+
+impl Templates {
+    /// No templates yet. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        let first = NonNull::new(&raw mut raw::init_net).ok_or(EINVAL)?;
+        Ok(Self(KBox::new(Census::new(first), GFP_KERNEL)?))
+    }
+
+    /// A template of connections that `session`'s helper reads.
+    pub fn make(&self, cache: &Cache, session: KBox<Session>) -> Option<Ref<Conn>> {
+        let nothing = Tuple::new(Family::Ipv4, 0, [0; 4], [0; 2], [0; 4], [0; 2]);
+        let new = NewConn {
+            original: &nothing,
+            reply: &nothing,
+            state: State::Generic,
+            timeout: Ticks::default(),
+            status: Status::TEMPLATE,
+            master: None,
+            session: Some(session),
+        };
+        Conn::new(cache, &self.0, new)
+    }
+}
+
+impl Drop for Templates {
+    /// Waits for the packets that carry one. May sleep.
+    fn drop(&mut self) {
+        self.0.wait_until_empty();
+    }
 }
 
 impl Conn {
@@ -101,7 +147,13 @@ impl Conn {
                     .cast::<Tuple>()
                     .write(tuple.with_direction(at));
             }
+            if let Some(master) = new.master {
+                (&raw mut (*head).master)
+                    .cast::<NonNull<Self>>()
+                    .write(Ref::into_raw(master));
+            }
             (&raw mut (*conn).census).write(NonNull::from(census));
+            (&raw mut (*conn).session).write(new.session);
             (&raw mut (*conn).state).write(UnsafeCell::new(new.state));
         }
         census.enter();
@@ -224,8 +276,33 @@ impl Conn {
         !self.set_status(Status::DYING).contains(Status::DYING)
     }
 
-    /// A number for user space that tells it from others and says nothing of its address.
-    pub(crate) fn id(&self, key: &HashKey) -> u32 {
+    /// The connection that has announced it.
+    #[inline]
+    pub fn master(&self) -> Option<&Self> {
+        // SAFETY: null, or owned for as long as this has memory (invariant).
+        unsafe { (*self.head()).master.cast::<Self>().as_ref() }
+    }
+
+    /// What a helper keeps of it.
+    #[inline]
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
+    /// The count of its namespace.
+    #[inline]
+    pub fn census(&self) -> &Census {
+        // SAFETY: the census outlives the connection (invariant).
+        unsafe { self.census.as_ref() }
+    }
+
+    /// Whether both are in the same namespace.
+    pub fn same_namespace(&self, other: &Self) -> bool {
+        self.census == other.census
+    }
+
+    /// A number that tells it from others and says nothing of its address.
+    pub fn id(&self, key: &HashKey) -> u32 {
         // CAST: the address is hashed with a secret key, then cut to the size that users expect.
         key.two(core::ptr::from_ref(self) as u64, 0) as u32
     }
@@ -245,16 +322,17 @@ impl Conn {
         // SAFETY: the last reference is gone: nobody else writes, though readers under RCU may
         // still look.
         let conn = unsafe { this.as_ref() };
-        let shared = conn.status().contains(Status::CONFIRMED);
-        // SAFETY: the census outlives the connection (invariant); this is its last use.
-        unsafe { conn.census.as_ref() }.leave();
-        if shared {
+        let census = conn.census;
+        if conn.status().contains(Status::CONFIRMED) {
             // SAFETY: `grace` is used for nothing else, and this happens once.
             unsafe { raw::call_rcu(conn.grace.get(), Some(give_back)) };
         } else {
             // SAFETY: never in the table, so no reader can have seen it.
-            unsafe { raw::kfree(this.as_ptr().cast()) };
+            unsafe { free(this.as_ptr()) };
         }
+        // Last: who waits for this goes on to wait for callbacks, and ends the cache.
+        // SAFETY: the census outlives the connection (invariant); this is its last use.
+        unsafe { census.as_ref() }.leave();
     }
 }
 
@@ -264,10 +342,24 @@ impl Conn {
 ///
 /// Called by RCU with the `grace` field of a connection that nobody can reach.
 unsafe extern "C" fn give_back(head: *mut raw::callback_head) {
-    // SAFETY: `head` is the `grace` field of a connection; `kfree` takes objects of any cache.
+    // SAFETY: `head` is the `grace` field of a connection.
+    unsafe { free(head.byte_sub(offset_of!(Conn, grace)).cast()) };
+}
+
+/// Gives back what a connection owns, and its memory.
+///
+/// # Safety
+///
+/// Nobody else can reach the connection any more.
+unsafe fn free(conn: *mut Conn) {
+    // SAFETY: the caller's promise; `kfree` takes objects of any cache.
     unsafe {
-        let conn = head.byte_sub(offset_of!(Conn, grace));
+        drop((&raw mut (*conn).session).replace(None));
+        let master = NonNull::new((*(*conn).head()).master.cast::<Conn>());
         raw::kfree(conn.cast());
+        if let Some(master) = master {
+            Conn::put(master);
+        }
     }
 }
 
@@ -284,39 +376,15 @@ unsafe impl Node for Conn {
 
     #[inline]
     fn try_get(&self) -> bool {
-        let mut count = self.count().load(Ordering::Relaxed);
-        loop {
-            match count {
-                0 => return false,
-                // Saturated (see linux/refcount.h): stays, and is leaked rather than freed early.
-                ..0 | i32::MAX => return true,
-                _ => {}
-            }
-            match self.count().compare_exchange_weak(
-                count,
-                count.wrapping_add(1),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return true,
-                Err(now) => count = now,
-            }
-        }
+        count::try_get(self.count())
     }
 
     #[inline]
     unsafe fn put(this: NonNull<Self>) {
         // SAFETY: the caller owns a count, so the object is alive.
-        let count = unsafe { this.as_ref() }.count();
-        match count.fetch_sub(1, Ordering::Release) {
-            1 => {
-                fence(Ordering::Acquire);
-                // SAFETY: that was the last count.
-                unsafe { Self::destroy(this) };
-            }
-            2.. => {}
-            // Saturated: undo the step towards zero.
-            _ => count.store(i32::MIN / 2, Ordering::Relaxed),
+        if count::put(unsafe { this.as_ref().count() }) {
+            // SAFETY: that was the last count.
+            unsafe { Self::destroy(this) };
         }
     }
 

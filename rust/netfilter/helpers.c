@@ -3,7 +3,12 @@
 #include <linux/crc32.h>
 #include <linux/kmod.h>
 #include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/x_tables.h>
+#include <linux/netfilter_ipv4/ip_tables.h>
+#include <linux/netfilter_ipv6/ip6_tables.h>
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
@@ -23,7 +28,8 @@
 #include "../../include/helpers.h"
 
 /* Lockdep knows locks by the place of their spin_lock_init(): an entry's
- * lock and a bucket's lock are two classes, so they have two functions.
+ * lock, a bucket's lock and a guard are three classes, so they have three
+ * functions.
  */
 void ipct_spin_lock_init(spinlock_t *lock)
 {
@@ -31,6 +37,11 @@ void ipct_spin_lock_init(spinlock_t *lock)
 }
 
 void ipct_bucket_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+void ipct_guard_init(spinlock_t *lock)
 {
 	spin_lock_init(lock);
 }
@@ -143,6 +154,44 @@ bool ipct_sctp_checksum_ok(struct sk_buff *skb, unsigned int offset)
 bool ipct_is_vrf_master(const struct net_device *dev)
 {
 	return dev && netif_is_l3_master(dev);
+}
+
+unsigned int ipct_param_array(const struct module *module, const char *name, u16 *to,
+			      unsigned int room)
+{
+	unsigned int at, count;
+
+	for (at = 0; at < module->num_kp; at++) {
+		const struct kernel_param *param = &module->kp[at];
+
+		if (strcmp(param->name, name) || param->ops != &param_array_ops ||
+		    param->arr->elemsize != sizeof(*to) || !param->arr->num)
+			continue;
+		count = min(*param->arr->num, room);
+		memcpy(to, param->arr->elem, count * sizeof(*to));
+		return count;
+	}
+	return 0;
+}
+
+int ipct_rule_protocol(const struct xt_tgchk_param *rule)
+{
+	if (rule->family == NFPROTO_IPV4) {
+		const struct ipt_ip *ip = rule->entryinfo;
+
+		return ip->proto && !(ip->invflags & XT_INV_PROTO) ? ip->proto : -1;
+	}
+	if (rule->family == NFPROTO_IPV6) {
+		const struct ip6t_ip6 *ip = rule->entryinfo;
+
+		return ip->proto && !(ip->invflags & XT_INV_PROTO) ? ip->proto : -1;
+	}
+	return -1;
+}
+
+bool ipct_skb_linearize(struct sk_buff *skb)
+{
+	return skb_linearize(skb) == 0;
 }
 
 bool ipct_net_ratelimit(void)

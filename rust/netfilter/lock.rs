@@ -4,6 +4,8 @@
 
 use core::cell::UnsafeCell;
 
+use kernel::{alloc::Flags, prelude::*};
+
 /// A lock over one or more buckets of the table.
 #[repr(transparent)]
 pub struct BucketLock(UnsafeCell<raw::spinlock_t>);
@@ -51,5 +53,46 @@ unsafe impl rcu_table::RawLock for BucketLock {
     unsafe fn unlock_second(&self) {
         // SAFETY: the caller holds the lock by `lock_second`.
         unsafe { raw::ipct_spin_unlock(self.0.get()) };
+    }
+}
+
+/// A value that several CPUs use in turn. No guard is taken within another.
+pub struct Guarded<T> {
+    lock: UnsafeCell<raw::spinlock_t>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached only under the lock.
+unsafe impl<T: Send> Send for Guarded<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Guarded<T> {}
+
+impl<T> Guarded<T> {
+    /// A value of its own, in memory of its own; callable from any context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(value: T, flags: Flags) -> Result<KBox<Self>> {
+        let room = KBox::<Self>::new_uninit(flags)?;
+        let this = Self {
+            lock: UnsafeCell::new(Default::default()),
+            value: UnsafeCell::new(value),
+        };
+        let guarded = room.write(this);
+        // SAFETY: in its box, where it stays, and not used yet.
+        unsafe { raw::ipct_guard_init(guarded.lock.get()) };
+        Ok(guarded)
+    }
+
+    /// What `f` makes of the value, alone with it.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: initialised by `new`.
+        unsafe { raw::ipct_spin_lock_bh(self.lock.get()) };
+        // SAFETY: the lock excludes all others.
+        let result = f(unsafe { &mut *self.value.get() });
+        // SAFETY: locked above.
+        unsafe { raw::ipct_spin_unlock_bh(self.lock.get()) };
+        result
     }
 }

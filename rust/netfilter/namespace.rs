@@ -30,7 +30,7 @@ use crate::{
 /// What a module does with packets, and keeps for each namespace.
 pub trait Tracker: Sized + Send + Sync + 'static {
     /// What all namespaces have in common.
-    type Shared: Send + Sync + 'static;
+    type Shared: Clone + Send + Sync + 'static;
 
     /// The registry of its namespaces.
     fn namespaces() -> &'static PerNet<Self>;
@@ -40,7 +40,7 @@ pub trait Tracker: Sized + Send + Sync + 'static {
     /// # Errors
     ///
     /// Whatever keeps it from being made: the namespace is then not made either.
-    fn new(shared: &Self::Shared) -> Result<Self>;
+    fn new(shared: &Self::Shared, census: &Census) -> Result<Self>;
 
     /// The files that each namespace has in `/proc/net`.
     fn files() -> &'static [ProcFile<Self>];
@@ -72,6 +72,7 @@ pub trait Tracker: Sized + Send + Sync + 'static {
 /// Counts the connections of a namespace, those included that no table knows yet.
 pub struct Census {
     count: AtomicU32,
+    expected: AtomicU32,
     net: NonNull<raw::net>,
 }
 
@@ -81,6 +82,25 @@ unsafe impl Send for Census {}
 unsafe impl Sync for Census {}
 
 impl Census {
+    /// Of none yet.
+    pub(crate) fn new(net: NonNull<raw::net>) -> Self {
+        Self {
+            count: AtomicU32::new(0),
+            expected: AtomicU32::new(0),
+            net,
+        }
+    }
+
+    /// Waits until there are none. May sleep.
+    pub(crate) fn wait_until_empty(&self) {
+        while self.count.load(Ordering::Acquire) != 0 {
+            // Packets in queues of devices, neighbours and sockets hold the rest; nothing tells
+            // them to let go sooner.
+            // SAFETY: process context.
+            unsafe { raw::schedule_timeout_uninterruptible(1) };
+        }
+    }
+
     /// How many there are.
     #[inline]
     pub fn len(&self) -> u32 {
@@ -90,6 +110,17 @@ impl Census {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many connections are expected.
+    #[inline]
+    pub fn expected(&self) -> &AtomicU32 {
+        &self.expected
+    }
+
+    /// Whether this is the first namespace, that of the machine.
+    pub fn is_first(&self) -> bool {
+        core::ptr::eq(self.net.as_ptr(), &raw const raw::init_net)
     }
 
     pub(crate) fn net(&self) -> *const raw::net {
@@ -271,6 +302,17 @@ impl<T: Tracker> PerNet<T> {
         Ok(Registration { registry: self })
     }
 
+    /// What all namespaces have in common, while tracking goes on.
+    pub fn shared(&'static self) -> Option<T::Shared> {
+        let _guard = kernel::sync::rcu::read_lock();
+        if !self.live.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: live under the read lock: the registration, which waits for a grace period
+        // when it ends, has not yet gone on to clear the cell.
+        unsafe { (*self.shared.get()).clone() }
+    }
+
     /// What is kept for a namespace, `None` before it is ready.
     ///
     /// # Safety
@@ -311,6 +353,7 @@ impl<T: Tracker> Drop for Registration<T> {
         // SAFETY: registered by `PerNet::register`; afterwards nobody looks at the cells.
         unsafe {
             raw::unregister_pernet_subsys(self.registry.ops.get());
+            kernel::sync::rcu::synchronize_rcu(); // See `PerNet::shared`.
             *self.registry.shared.get() = None;
         }
     }
@@ -347,13 +390,11 @@ unsafe extern "C" fn init<T: Tracker>(net: *mut raw::net) -> c_int {
         let raw_net = NonNull::new(net).ok_or(EINVAL)?;
         // SAFETY: set before the registration, and not changed while it stands.
         let shared = unsafe { (*T::namespaces().shared.get()).as_ref() }.ok_or(EINVAL)?;
+        let census = Census::new(raw_net);
         let kept = KBox::new(
             Net {
-                census: Census {
-                    count: AtomicU32::new(0),
-                    net: raw_net,
-                },
-                tracker: T::new(shared)?,
+                tracker: T::new(shared, &census)?,
+                census,
             },
             GFP_KERNEL,
         )?;

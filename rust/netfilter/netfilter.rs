@@ -8,8 +8,11 @@
 
 mod cache;
 mod conn;
+mod count;
 mod ct_hook;
 mod defrag;
+mod expect;
+mod helper;
 mod hook;
 mod lock;
 mod log;
@@ -28,9 +31,12 @@ pub mod xtables;
 
 pub use self::{
     cache::Cache,
-    conn::{Conn, NewConn, StateGuard},
+    conn::{Conn, NewConn, StateGuard, Templates},
     ct_hook::CtHook,
+    expect::{Expectation, NewExpectation},
+    helper::{ports, request_helper, Helper, ModuleRef, Reading, Session, PORTS},
     hook::{Context, Verdict},
+    lock::Guarded,
     log::{limited, load_log},
     namespace::{Census, Net, PerNet, Registration, Tracker},
     percpu::PerCpu,
@@ -39,7 +45,7 @@ pub use self::{
     siphash::HashKey,
     skb::{Attached, Skb, Window},
     sockopt::OriginalDst,
-    table::{default_buckets, direction, new_table, same, Table},
+    table::{default_buckets, direction, new_table, same, Connections, Table},
     time::{now, HZ},
     work::{breathe, Periodic, Worker},
 };

@@ -187,6 +187,13 @@ impl Skb {
         sum == 0
     }
 
+    /// Makes the whole packet lie at hand; `false` where there is no memory.
+    #[must_use]
+    pub fn linearize(&mut self) -> bool {
+        // SAFETY: the packet is ours to change.
+        unsafe { raw::ipct_skb_linearize(self.raw()) }
+    }
+
     /// What was said of the packet before.
     #[inline]
     pub fn attached(&self) -> Attached<'_> {
@@ -218,6 +225,19 @@ impl Skb {
         // SAFETY: the packet holds a count, which stays with it: only the copy is given out.
         let held = ManuallyDrop::new(unsafe { Ref::from_raw(NonNull::from(conn)) });
         Some((Ref::clone(&held), info))
+    }
+
+    /// Takes the template that a rule has attached off the packet, to keep it.
+    pub fn take_template(&mut self) -> Option<Ref<Conn>> {
+        if !matches!(self.attached(), Attached::Template) {
+            return None;
+        }
+        // SAFETY: the packet is ours, and the count that it held goes to the caller.
+        unsafe {
+            let conn = NonNull::new(((*self.raw())._nfct & !INFO) as *mut Conn)?;
+            (*self.raw())._nfct = 0;
+            Some(Ref::from_raw(conn))
+        }
     }
 
     /// Says that the packet belongs to a connection, in place of what was said before.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory for the table of connections.
+//! Memory for tables.
 
 use kernel::prelude::*;
-use rcu_table::{Head, Side, Storage};
+use rcu_table::{Head, Node, Side, Storage};
 
 use conntrack::{
     status::Status,
@@ -15,8 +15,11 @@ use crate::{
     namespace::Census,
 };
 
+/// A table.
+pub type Table<E> = rcu_table::Table<E, Store>;
+
 /// The table of connections of all namespaces.
-pub type Table = rcu_table::Table<Conn, Store>;
+pub type Connections = Table<Conn>;
 
 /// Locks for all buckets; more than CPUs, so that two rarely want the same.
 const LOCKS: usize = 1024;
@@ -47,7 +50,7 @@ unsafe impl Storage for Store {
 /// # Errors
 ///
 /// `ENOMEM`; `EINVAL` for a table of no buckets.
-pub fn new_table(buckets: u32) -> Result<Table> {
+pub fn new_table<E: Node>(buckets: u32) -> Result<Table<E>> {
     let buckets = usize::try_from(buckets)?;
     if buckets == 0 {
         return Err(EINVAL);

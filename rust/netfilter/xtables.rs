@@ -4,7 +4,7 @@
 //! x_tables is a module in most kernels, and the core links to the kernel proper alone. So what
 //! calls x_tables here is generic: it is compiled into the modules that register something.
 
-use core::{ffi::CStr, marker::PhantomData, slice};
+use core::{ffi::CStr, marker::PhantomData, mem::size_of, slice};
 
 use conntrack::{
     rule::{Flow, Refused, Seen},
@@ -12,11 +12,12 @@ use conntrack::{
 };
 use kernel::{
     error::{code, to_result},
-    ffi::{c_int, c_uint},
+    ffi::{c_int, c_uint, c_void},
     prelude::*,
 };
 
 use crate::{
+    conn::Conn,
     skb::{Attached, Skb},
     time,
 };
@@ -49,20 +50,33 @@ pub trait Target: 'static {
     const REVISION: u8;
     /// The table that it may be used in.
     const TABLE: &'static CStr;
-    /// The size of its part of a rule, in bytes.
+    /// The size of its part of a rule, in bytes: what user space knows of, and behind that room
+    /// for a pointer, if it is not zero.
     const SIZE: usize;
     /// How much of that user space knows of.
     const USER_SIZE: usize;
+    /// What is kept for each rule.
+    type Kept: Send + Sync + 'static;
 
-    /// Looks at a rule that is being made.
+    /// Looks at a rule that is being made, and makes what is kept for it. May sleep.
     ///
     /// # Errors
     ///
     /// Why it cannot be.
-    fn check(rule: &[u8]) -> Result<(), Refused>;
+    fn check(rule: &[u8], place: &Place) -> Result<Self::Kept, Refused>;
 
-    /// Does it to a packet. Softirq or process context.
-    fn apply(skb: &mut Skb);
+    /// Does it to a packet; with nothing kept where the target has no room for it. Softirq or
+    /// process context.
+    fn apply(kept: Option<&Self::Kept>, skb: &mut Skb);
+}
+
+/// Where a rule is that is being made.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// The network protocol of its table.
+    pub family: Family,
+    /// The transport protocol that its packets have, if the rule names one.
+    pub protocol: Option<u8>,
 }
 
 /// What rules see of a packet.
@@ -73,6 +87,7 @@ fn see(skb: &Skb) -> Seen<'_> {
         Attached::Untracked => Seen::Untracked,
         Attached::Conn(conn, ctinfo) => Seen::Flow(Flow {
             ctinfo,
+            announced_by: announced_by(conn),
             tuples: [
                 conn.tuple(Direction::Original),
                 conn.tuple(Direction::Reply),
@@ -85,6 +100,13 @@ fn see(skb: &Skb) -> Seen<'_> {
                 .as_secs(time::HZ),
         }),
     }
+}
+
+/// The name of the helper that has announced a connection.
+#[inline]
+fn announced_by(conn: &Conn) -> Option<&[u8]> {
+    let helper = conn.master()?.session()?.helper();
+    helper.is_alive().then(|| helper.name())
 }
 
 /// The error for a rule that was refused, with a line in the log that says why.
@@ -102,6 +124,15 @@ fn refuse(name: &CStr, why: Refused) -> Error {
             );
             code::EOPNOTSUPP
         }
+        Refused::NoProtocol => {
+            pr_info!("{}: a helper needs a transport protocol (-p)\n", name);
+            code::ENOENT
+        }
+        Refused::NoHelper => {
+            pr_info!("{}: no such helper for this protocol\n", name);
+            code::ENOENT
+        }
+        Refused::NoMemory => code::ENOMEM,
     }
 }
 
@@ -231,6 +262,7 @@ pub fn target_of<T: Target>(module: &'static ThisModule, family: Family) -> Entr
         revision: T::REVISION,
         target: Some(Shims::<T>::apply),
         checkentry: Some(Shims::<T>::check_target),
+        destroy: Some(Shims::<T>::destroy_target),
         me: module.as_ptr().cast(),
         table: T::TABLE.as_char_ptr(),
         targetsize: T::SIZE as c_uint,
@@ -273,14 +305,34 @@ impl<M: Match> Shims<M> {
 }
 
 impl<T: Target> Shims<T> {
+    /// Whether a rule has room for what is kept.
+    const KEEPS: bool = {
+        let room = T::SIZE.saturating_sub(T::USER_SIZE);
+        assert!(room == 0 || room == size_of::<*mut T::Kept>() && T::USER_SIZE % room == 0);
+        room != 0
+    };
+
+    /// The place of the pointer to what is kept for a rule.
+    fn place(rule: *const c_void) -> Option<*mut *mut T::Kept> {
+        Self::KEEPS.then(|| rule.cast_mut().wrapping_byte_add(T::USER_SIZE).cast())
+    }
+
     /// # Safety
     ///
     /// Called by x_tables only.
-    unsafe extern "C" fn apply(skb: *mut raw::sk_buff, _: *const raw::xt_action_param) -> c_uint {
+    unsafe extern "C" fn apply(
+        skb: *mut raw::sk_buff,
+        param: *const raw::xt_action_param,
+    ) -> c_uint {
         /// On to the next rule (linux/netfilter/x_tables.h).
         const CONTINUE: c_uint = c_uint::MAX;
-        // SAFETY: called by x_tables with a valid packet of its own.
-        T::apply(unsafe { Skb::from_raw(skb) });
+        // SAFETY: called by x_tables with a valid packet of its own, and a rule that
+        // `check_target` has agreed to.
+        unsafe {
+            let rule = (*param).__bindgen_anon_2.targinfo;
+            let kept = Self::place(rule).and_then(|place| place.read().as_ref());
+            T::apply(kept, Skb::from_raw(skb));
+        }
         CONTINUE
     }
 
@@ -295,9 +347,65 @@ impl<T: Target> Shims<T> {
             // SAFETY: called by x_tables with a rule of the size registered.
             unsafe { slice::from_raw_parts((*param).targinfo.cast(), T::SIZE) }
         };
-        match T::check(rule) {
-            Ok(()) => 0,
+        // SAFETY: called by x_tables.
+        let kept = unsafe { place_of(param) }
+            .ok_or(Refused::NotSupported)
+            .and_then(|place| T::check(rule, &place));
+        match kept {
+            Ok(kept) => {
+                // SAFETY: the rule is the caller's to write.
+                unsafe { Self::keep((*param).targinfo, kept) }
+            }
             Err(why) => refuse(T::NAME, why).to_errno(),
         }
     }
+
+    /// Puts what is kept into a rule.
+    ///
+    /// # Safety
+    ///
+    /// `rule` must be the part of a rule that belongs to this target.
+    unsafe fn keep(rule: *mut c_void, kept: T::Kept) -> c_int {
+        let Some(place) = Self::place(rule) else {
+            return 0;
+        };
+        let Ok(kept) = KBox::new(kept, GFP_KERNEL) else {
+            return code::ENOMEM.to_errno();
+        };
+        // SAFETY: there is room for the pointer, which `destroy_target` takes back.
+        unsafe { place.write(KBox::into_raw(kept)) };
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by x_tables only, with a rule that `check_target` has agreed to.
+    unsafe extern "C" fn destroy_target(param: *const raw::xt_tgdtor_param) {
+        // SAFETY: written by `keep`, and nobody uses the rule any more.
+        unsafe {
+            if let Some(place) = Self::place((*param).targinfo) {
+                drop(KBox::from_raw(place.read()));
+            }
+        }
+    }
+}
+
+/// Where a rule is. Not generic, as above.
+///
+/// # Safety
+///
+/// `param` must come from x_tables.
+#[inline(never)]
+unsafe fn place_of(param: *const raw::xt_tgchk_param) -> Option<Place> {
+    // SAFETY: by the contract of this function.
+    let (family, protocol) = unsafe {
+        (
+            Family::from_number((*param).family.into())?,
+            raw::ipct_rule_protocol(param),
+        )
+    };
+    Some(Place {
+        family,
+        protocol: u8::try_from(protocol).ok(),
+    })
 }

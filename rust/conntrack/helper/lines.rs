@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Lines of text in one direction of a TCP stream, put together from its segments.
 
-use super::{Message, Parsed};
+use super::Message;
 use crate::seq::Seq;
+
+/// What comes out of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A line, without `\n` or `\r\n`.
+    Whole(&'a [u8]),
+    /// Something that was passed over: a line that does not fit, of which this is the beginning,
+    /// or a part of the stream that was not seen, of which nothing is known.
+    PassedOver(&'a [u8]),
+}
 
 /// Puts lines together: one that is split over segments counts as if it came in one, a segment
 /// that comes again counts once, and of a stream with a gap only what follows a line's end
 /// behind the gap counts.
 ///
-/// A line of more than `N` bytes without its end is passed over.
+/// A line of more than `N` bytes without its end is passed over, but for its beginning.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<const N: usize> {
     /// The first byte that has not come yet.
@@ -37,19 +47,32 @@ impl<const N: usize> Lines<N> {
     /// Takes the next segment of the stream and hands over each line that it ends, without `\n`
     /// or `\r\n`.
     pub fn feed(&mut self, message: &Message<'_>, mut each: impl FnMut(&[u8])) {
-        let Some(mut new) = self.unseen(message) else {
+        self.feed_all(message, |line| {
+            if let Line::Whole(line) = line {
+                each(line);
+            }
+        });
+    }
+
+    /// The same, for who has to know what was passed over: whether a line is the first of the
+    /// stream, for example.
+    pub fn feed_all(&mut self, message: &Message<'_>, mut each: impl FnMut(Line<'_>)) {
+        let Some(mut new) = self.unseen(message, &mut each) else {
             return;
         };
         while !new.is_empty() {
-            if let Parsed::Match(len) = self.take(&mut new) {
-                let line = self.line.get(..len).unwrap_or_default();
-                each(line.strip_suffix(b"\r").unwrap_or(line));
+            if let Some(line) = self.take(&mut new) {
+                each(line);
             }
         }
     }
 
     /// What of a segment continues the stream.
-    fn unseen<'a>(&mut self, message: &Message<'a>) -> Option<&'a [u8]> {
+    fn unseen<'a>(
+        &mut self,
+        message: &Message<'a>,
+        each: &mut impl FnMut(Line<'_>),
+    ) -> Option<&'a [u8]> {
         let (seq, payload) = (message.seq, message.payload);
         if payload.is_empty() {
             return None;
@@ -64,9 +87,12 @@ impl<const N: usize> Lines<N> {
                 seq
             }
         };
-        if seq.after(next) && !self.jump(seq) {
-            self.ahead = Some((end, payload.ends_with(b"\n")));
-            return None;
+        if seq.after(next) {
+            if !self.jump(seq) {
+                self.ahead = Some((end, payload.ends_with(b"\n")));
+                return None;
+            }
+            each(Line::PassedOver(&[]));
         }
         let known = if seq.after(next) { 0 } else { next.since(seq) };
         let new = payload.get(usize::try_from(known).ok()?..)?;
@@ -93,9 +119,8 @@ impl<const N: usize> Lines<N> {
         }
     }
 
-    /// Takes bytes up to the end of a line: the length of the line that is now whole,
-    /// `NeedMore` where it is not, `NoMatch` where what has ended is no line that counts.
-    fn take(&mut self, bytes: &mut &[u8]) -> Parsed<usize> {
+    /// Takes bytes up to the end of a line: what has ended there, if anything has.
+    fn take(&mut self, bytes: &mut &[u8]) -> Option<Line<'_>> {
         let (part, rest, ended) = match bytes.iter().position(|byte| *byte == b'\n') {
             Some(at) => {
                 let (part, rest) = bytes.split_at(at);
@@ -104,23 +129,29 @@ impl<const N: usize> Lines<N> {
             None => (*bytes, Default::default(), false),
         };
         *bytes = rest;
-        let to = self.len.saturating_add(part.len());
-        match self.line.get_mut(self.len..to) {
-            Some(place) if !self.passing_over => {
-                place.copy_from_slice(part);
-                self.len = to;
-            }
-            _ => self.passing_over = true,
+        if !self.passing_over {
+            self.keep(part);
         }
         if !ended {
-            return Parsed::NeedMore;
+            return None;
         }
-        let whole = !core::mem::take(&mut self.passing_over);
+        let passed_over = core::mem::take(&mut self.passing_over);
         let len = core::mem::take(&mut self.len);
-        if whole {
-            Parsed::Match(len)
+        let line = self.line.get(..len).unwrap_or_default();
+        Some(if passed_over {
+            Line::PassedOver(line)
         } else {
-            Parsed::NoMatch
+            Line::Whole(line.strip_suffix(b"\r").unwrap_or(line))
+        })
+    }
+
+    /// Adds to the line what of `part` fits.
+    fn keep(&mut self, part: &[u8]) {
+        let place = self.line.get_mut(self.len..).unwrap_or_default();
+        self.passing_over = part.len() > place.len();
+        self.len = self.len.saturating_add(part.len().min(place.len()));
+        for (to, from) in place.iter_mut().zip(part) {
+            *to = *from;
         }
     }
 }
@@ -131,12 +162,20 @@ mod tests {
     use crate::tuple::{protocol, Direction, Family, Tuple};
     use proptest::prelude::*;
 
-    /// What comes out of segments, each with the place where it begins.
+    /// The lines that come out of segments, each with the place where it begins.
     fn read(whole: bool, segments: &[(u32, &[u8])]) -> Vec<String> {
+        let all = read_all(whole, segments).into_iter();
+        all.filter_map(Result::ok).collect()
+    }
+
+    /// The same, with what was passed over as an error.
+    fn read_all(whole: bool, segments: &[(u32, &[u8])]) -> Vec<Result<String, String>> {
+        let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
         let mut lines = Lines::<16>::default();
         let mut found = Vec::new();
         let tuple = Tuple::new(Family::Ipv4, protocol::TCP, [1; 4], [0; 2], [2; 4], [0; 2]);
         for (seq, payload) in segments {
+            let known = found.len();
             let message = Message {
                 payload,
                 direction: Direction::Original,
@@ -144,9 +183,17 @@ mod tests {
                 seq: Seq::new(u32::MAX - 20).add(*seq),
                 whole,
             };
-            lines.feed(&message, |line| {
-                found.push(String::from_utf8_lossy(line).into_owned());
+            let mut again = lines;
+            lines.feed_all(&message, |line| {
+                found.push(match line {
+                    Line::Whole(line) => Ok(text(line)),
+                    Line::PassedOver(begin) => Err(text(begin)),
+                });
             });
+            let mut whole = Vec::new();
+            again.feed(&message, |line| whole.push(Ok(text(line))));
+            let new = found.iter().skip(known).filter(|line| line.is_ok());
+            assert!(new.eq(&whole), "both ways hand over the same lines");
         }
         found
     }
@@ -222,6 +269,34 @@ mod tests {
         assert_eq!(
             read(true, &[(0, &fits), (16, b"z"), (17, b"z\nok\n")]),
             ["ok"]
+        );
+    }
+
+    #[test]
+    fn what_is_passed_over_is_told() {
+        let long = [b'x'; 17];
+        let told = |text: &str| Err(text.to_string());
+        let line = |text: &str| Ok(text.to_string());
+        assert_eq!(
+            read_all(true, &[(0, &long), (17, b"x\nok\n")]),
+            [told(&"x".repeat(16)), line("ok")]
+        );
+        assert_eq!(
+            read_all(true, &[(0, b"12"), (2, &long), (19, b"\nok\n")]),
+            [told("12xxxxxxxxxxxxxx"), line("ok")]
+        );
+        assert_eq!(
+            read_all(false, &[(0, b"one\ntwo\n")]),
+            [told(""), line("two")]
+        );
+        // A gap, even where a line begins behind it.
+        assert_eq!(
+            read_all(true, &[(0, b"a\nx"), (9, b"c\n"), (11, b"d\n")]),
+            [line("a"), told(""), line("d")]
+        );
+        assert_eq!(
+            read_all(true, &[(0, b"a\nx"), (9, b"c"), (10, b"d\ne\n")]),
+            [line("a"), told(""), told(""), line("e")]
         );
     }
 

@@ -182,6 +182,28 @@ impl Pinhole {
         }
     }
 
+    /// The tuple of the connection, from port zero; where anyone may call from address zero.
+    #[must_use]
+    pub fn tuple(&self, message: &Message<'_>) -> Tuple {
+        let (caller, listener) = self.ends(message);
+        let src = caller.map_or([0; 4], |caller| caller.words);
+        let port = self.port.get().to_be_bytes();
+        Tuple::new(
+            listener.family,
+            self.protocol,
+            src,
+            [0; 2],
+            listener.words,
+            port,
+        )
+    }
+
+    /// Whether any host may call.
+    #[must_use]
+    pub fn is_for_anyone(&self) -> bool {
+        self.caller == Caller::Anyone
+    }
+
     /// The addresses that the connection of this pinhole has: its caller's, where that is known,
     /// and its listener's.
     #[must_use]

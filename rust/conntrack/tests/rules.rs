@@ -6,7 +6,10 @@ mod common;
 use common::{flow, udp, udp6};
 use conntrack::{
     ctinfo::CtInfo,
-    rule::{check_ct_target, ct_target_size, ConntrackMatch, Flow, Refused, Seen, StateMatch},
+    rule::{
+        ct_target, ct_target_size, ConntrackMatch, CtAction, Flow, HelperMatch, Refused, Seen,
+        StateMatch,
+    },
     status::Status,
     tuple::Direction,
 };
@@ -31,6 +34,7 @@ fn states() {
             tuples: [&original, &reply],
             status: Status::NONE,
             remaining: 5,
+            announced_by: None,
         })
     };
     // The bit of each state in the matches state and conntrack.
@@ -82,6 +86,7 @@ fn only_the_bits_of_the_mask_count() {
         tuples: [&original, &reply],
         status: Status::NONE,
         remaining: 5,
+        announced_by: None,
     });
     let matches = |address: [u8; 4]| {
         let mut bytes = vec![0; ConntrackMatch::size(3)];
@@ -105,6 +110,7 @@ fn all_words_of_an_ipv6_address_count() {
         tuples: [&original, &reply],
         status: Status::NONE,
         remaining: 5,
+        announced_by: None,
     });
     let matches = |change: usize| {
         let mut bytes = vec![0; ConntrackMatch::size(3)];
@@ -132,6 +138,7 @@ fn translated_addresses_are_states_of_their_own() {
             tuples: [&original, &reply],
             status,
             remaining: 5,
+            announced_by: None,
         });
         for asked in 0..9 {
             let mut bytes = vec![0; ConntrackMatch::size(3)];
@@ -153,7 +160,7 @@ fn too_few_bytes_are_refused() {
         );
     }
     assert_eq!(StateMatch::parse(&[0; 3]).err(), Some(Refused::Malformed));
-    assert_eq!(check_ct_target(1, &[0; 63]), Err(Refused::Malformed));
+    assert_eq!(ct_target(1, &[0; 63]), Err(Refused::Malformed));
 }
 
 #[test]
@@ -171,29 +178,72 @@ fn unknown_questions_are_refused() {
 }
 
 #[test]
-fn the_target_only_untracks() {
+fn the_target_untracks_or_names_a_helper() {
     for revision in 0..=2 {
         let mut bytes = vec![0; ct_target_size(revision)[1]];
-        assert_eq!(
-            check_ct_target(revision, &bytes),
-            Err(Refused::NotSupported)
-        );
-        bytes[0] = 1;
-        assert_eq!(check_ct_target(revision, &bytes), Ok(()));
-        bytes[0] = 3;
-        assert_eq!(check_ct_target(revision, &bytes), Ok(()));
-        for at in [2, 4, 8, 12] {
-            bytes[at] = 1;
+        assert_eq!(ct_target(revision, &bytes), Ok(CtAction::Nothing));
+        bytes[12..15].copy_from_slice(b"ftp");
+        assert_eq!(ct_target(revision, &bytes), Ok(CtAction::Helper(b"ftp")));
+        for flags in [1, 3] {
+            bytes[0] = flags;
+            assert_eq!(ct_target(revision, &bytes), Ok(CtAction::NoTrack));
+        }
+        bytes[0] = 0;
+        // A flag that is not known, a zone, events of connections and of expectations.
+        for at in [1, 2, 4, 8] {
+            bytes[at] = 4;
             assert_eq!(
-                check_ct_target(revision, &bytes),
+                ct_target(revision, &bytes),
                 Err(Refused::NotSupported),
                 "{at}"
             );
             bytes[at] = 0;
         }
+        bytes[12..28].fill(b'x');
+        assert_eq!(ct_target(revision, &bytes), Err(Refused::Malformed));
     }
     let mut timeout = vec![0; 72];
     timeout[0] = 1;
     timeout[28] = b'x';
-    assert_eq!(check_ct_target(1, &timeout), Err(Refused::NotSupported));
+    assert_eq!(ct_target(1, &timeout), Err(Refused::NotSupported));
+}
+
+#[test]
+fn a_helper_is_the_one_that_has_announced_the_connection() {
+    let original = flow(&udp(Direction::Original, 1));
+    let reply = original.invert().unwrap();
+    let by = |announced_by| {
+        Seen::Flow(Flow {
+            ctinfo: CtInfo::Related,
+            tuples: [&original, &reply],
+            status: Status::NONE,
+            remaining: 5,
+            announced_by,
+        })
+    };
+    let matches = |name: &[u8], inverted: bool, seen: &Seen<'_>| {
+        let mut bytes = [0; HelperMatch::SIZE];
+        bytes[0] = u8::from(inverted);
+        bytes[4..4 + name.len()].copy_from_slice(name);
+        HelperMatch::parse(&bytes).unwrap().matches(seen)
+    };
+    for (name, seen, expected) in [
+        (&b"ftp"[..], by(Some(b"ftp")), true),
+        (b"ftp-2121", by(Some(b"ftp")), true),
+        (b"", by(Some(b"ftp")), true),
+        (b"ft", by(Some(b"ftp")), false),
+        (b"irc", by(Some(b"ftp")), false),
+    ] {
+        assert_eq!(matches(name, false, &seen), expected, "{name:?}");
+        assert_eq!(matches(name, true, &seen), !expected, "not {name:?}");
+    }
+    for seen in [by(None), Seen::Invalid, Seen::Untracked] {
+        assert!(!matches(b"", false, &seen) && !matches(b"ftp", false, &seen));
+        assert!(matches(b"", true, &seen) && matches(b"ftp", true, &seen));
+    }
+    assert_eq!(
+        HelperMatch::parse(&[b'x'; 36]).err(),
+        Some(Refused::Malformed)
+    );
+    assert_eq!(HelperMatch::parse(&[0; 35]).err(), Some(Refused::Malformed));
 }

@@ -86,6 +86,12 @@ impl TcpView<'_> {
     }
 }
 
+/// The length of the header at `offset`, of a segment that was parsed.
+pub(crate) fn header_len(bytes: Bytes<'_>, offset: usize) -> Option<usize> {
+    let header: Header = bytes.read(offset)?;
+    Some(usize::from(header.data_offset >> 4).saturating_mul(4))
+}
+
 /// Reads the segment at `offset`.
 #[inline]
 pub(crate) fn parse(bytes: Bytes<'_>, offset: usize) -> Result<TcpView<'_>, Reason> {

@@ -23,6 +23,16 @@ pub struct UdpView {
     pub has_checksum: bool,
 }
 
+/// Where the payload of the datagram at `offset` begins and ends.
+pub(crate) fn payload(bytes: Bytes<'_>, offset: usize) -> Option<(usize, usize)> {
+    let header: Header = bytes.read(offset)?;
+    let end = match usize::from(header.length.get()) {
+        0 => bytes.len(), // A jumbogram.
+        length => offset.checked_add(length)?,
+    };
+    Some((offset.checked_add(size_of::<Header>())?, end))
+}
+
 /// Reads the datagram at `offset`.
 #[inline]
 pub(crate) fn parse(family: Family, bytes: Bytes<'_>, offset: usize) -> Result<UdpView, Reason> {

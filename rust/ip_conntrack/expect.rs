@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The table of expected connections. A connection that comes takes its expectation out; the
+//! others go by their time, with their master, or with their helper.
+//!
+//! Each stands in two chains: that of its destination, by which a new connection finds it, and
+//! that of its master.
+
+use core::{cell::Cell, sync::atomic::Ordering};
+
+use conntrack::{
+    helper::{Message, Pinhole, Policy},
+    setting::Setting,
+    status::Status,
+    time::Ticks,
+    tuple::Tuple,
+};
+use kernel::prelude::*;
+use netfilter::{Conn, Expectation, Net, NewExpectation, ReadSide, Table, HZ};
+use rcu_table::{Insert, Ref, Seen, Side};
+
+use crate::{counts::Event, namespace::Namespace, shared::Shared};
+
+/// What is expected, in all namespaces.
+pub(crate) struct Expectations {
+    table: Table<Expectation>,
+    /// The most that a namespace may have.
+    pub(crate) max: Setting<u32>,
+}
+
+/// Expectations for each bucket, as stock has it.
+const BY_BUCKET: u32 = 4;
+/// Buckets of connections for each bucket of expectations, as stock has it.
+const SHARE: u32 = 256;
+/// The most buckets: a bound on what a typing error can ask of memory.
+const MOST: u32 = 1 << 20;
+/// How often another may stand in the way of a new expectation.
+const ROUNDS: usize = 4;
+
+/// Why a connection cannot be expected.
+pub(crate) struct Refused;
+
+impl Expectations {
+    /// An empty table of `hashsize` buckets, or of as many as suit so many `buckets` of
+    /// connections where it is zero.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EINVAL` for a size beyond reason.
+    pub(crate) fn new(hashsize: u32, buckets: u32) -> Result<Self> {
+        let size = match hashsize {
+            0 => buckets.checked_div(SHARE).unwrap_or_default().max(1),
+            1..=MOST => hashsize,
+            _ => {
+                pr_err!("expect_hashsize={} is more than {}\n", hashsize, MOST);
+                return Err(EINVAL);
+            }
+        };
+        Ok(Self {
+            table: netfilter::new_table(size)?,
+            max: Setting::new(size.saturating_mul(BY_BUCKET)),
+        })
+    }
+
+    /// The chains, to be walked.
+    pub(crate) fn table(&self) -> &Table<Expectation> {
+        &self.table
+    }
+
+    /// Takes one out, once.
+    pub(crate) fn remove(&self, expectation: &Expectation) -> Option<Ref<Expectation>> {
+        if !expectation.begin_death() {
+            return None;
+        }
+        let taken = self.table.remove(expectation)?;
+        let count = expectation.master().census().expected();
+        count.fetch_sub(1, Ordering::Relaxed);
+        Some(taken)
+    }
+
+    /// Takes out all that a connection has announced.
+    pub(crate) fn forget(&self, shared: &Shared, master: &Conn) {
+        // Whoever puts one in from here on sees that the master is dying (`insert`).
+        core::sync::atomic::fence(Ordering::SeqCst);
+        if master.census().expected().load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let guard = kernel::sync::rcu::read_lock();
+        let read = ReadSide::of(&guard);
+        let hash = shared.id(master);
+        while let Some((found, _)) = self.table.find(hash, &read, |expectation, side| {
+            side == Side::Reply && is_of(expectation, master)
+        }) {
+            drop(self.remove(&found));
+        }
+    }
+
+    /// How many of a class a master has, and the one of them that ends first.
+    fn of_class<'g>(
+        &self,
+        hash: u32,
+        master: &Conn,
+        class: u8,
+        read: &'g ReadSide<'_>,
+    ) -> (u32, Option<Seen<'g, Expectation>>) {
+        let count = Cell::new(0_u32);
+        let least = Cell::new(None);
+        let now = netfilter::now();
+        self.table.find(hash, read, |expectation, side| {
+            if side == Side::Reply
+                && is_of(expectation, master)
+                && expectation.what().class == class
+            {
+                count.set(count.get().saturating_add(1));
+                let left = expectation.what().expires.remaining(now);
+                if least.get().is_none_or(|least| left < least) {
+                    least.set(Some(left));
+                }
+            }
+            false
+        });
+        let oldest = self.table.find(hash, read, |expectation, side| {
+            side == Side::Reply
+                && is_of(expectation, master)
+                && expectation.what().class == class
+                && Some(expectation.what().expires.remaining(now)) <= least.get()
+        });
+        (count.get(), oldest.map(|(oldest, _)| oldest))
+    }
+}
+
+fn is_of(expectation: &Expectation, master: &Conn) -> bool {
+    core::ptr::eq(&**expectation.master(), master) && !expectation.is_over()
+}
+
+/// The key of an expectation's chain: a tuple without its source.
+fn target(net: &Net<Namespace>, tuple: &Tuple) -> u32 {
+    net.tracker().shared.hash(net, &tuple.without_source())
+}
+
+/// The expectation of a new connection, which is taken out unless it is permanent.
+#[inline]
+pub(crate) fn take(
+    net: &Net<Namespace>,
+    tuple: &Tuple,
+    read: ReadSide<'_>,
+) -> Option<Ref<Expectation>> {
+    if net.census().expected().load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    find(net, tuple, read)
+}
+
+#[cold]
+fn find(net: &Net<Namespace>, tuple: &Tuple, read: ReadSide<'_>) -> Option<Ref<Expectation>> {
+    let tracker = net.tracker();
+    let expectations = tracker.shared.expectations();
+    let now = netfilter::now();
+    let (found, _) = expectations
+        .table
+        .find(target(net, tuple), &read, |expectation, side| {
+            side == Side::Original
+                && expectation.expects(tuple, net.census())
+                && !expectation.is_over()
+                && !expectation.expired(now)
+                && !expectation.master().status().contains(Status::DYING)
+        })?;
+    let found = found.get()?;
+    if found.what().permanent {
+        tracker.counts.event(Event::ExpectNew);
+        return Some(found);
+    }
+    // Of two packets only one gets it.
+    let taken = expectations.remove(&found)?;
+    tracker.counts.event(Event::ExpectNew);
+    tracker.counts.event(Event::ExpectDelete);
+    Some(taken)
+}
+
+/// Expects a connection that `master` has announced in `message`.
+pub(crate) fn insert(
+    net: &Net<Namespace>,
+    master: &Ref<Conn>,
+    message: &Message<'_>,
+    pinhole: &Pinhole,
+    read: ReadSide<'_>,
+) -> Result<(), Refused> {
+    let policy = master
+        .session()
+        .and_then(|session| session.helper().policy(pinhole.class))
+        .ok_or(Refused)?;
+    let tracker = net.tracker();
+    let shared = &tracker.shared;
+    let expectations = shared.expectations();
+    let tuple = pinhole.tuple(message);
+    make_room(net, shared.id(master), master, pinhole.class, policy, read)?;
+    let new = NewExpectation {
+        master: master.clone(),
+        tuple,
+        anyone: pinhole.is_for_anyone(),
+        class: pinhole.class,
+        permanent: pinhole.permanent,
+        helped: pinhole.helped,
+        expires: netfilter::now().add(Ticks::from_secs(policy.seconds, HZ)),
+    };
+    let mut new = Expectation::new(new).ok_or(Refused)?;
+    let hashes = [target(net, &tuple), shared.id(master)];
+    let count = net.census().expected();
+    // Before it can be found, so that nobody who should find it passes by.
+    count.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..ROUNDS {
+        let handle = new.clone();
+        match expectations.table.insert(new, hashes) {
+            Ok(()) => {
+                tracker.counts.event(Event::ExpectCreate);
+                // Whoever takes the master out from here on sees this one (`forget`).
+                core::sync::atomic::fence(Ordering::SeqCst);
+                if master.status().contains(Status::DYING) {
+                    drop(expectations.remove(&handle));
+                }
+                return Ok(());
+            }
+            Err(Insert::Again(_)) => break,
+            Err(Insert::Clash(clash)) => {
+                new = clash.entry;
+                match clash.other {
+                    Some(other) if !gives_way(&other, &new) => break,
+                    Some(other) => drop(expectations.remove(&other)),
+                    None => {}
+                }
+            }
+        }
+    }
+    count.fetch_sub(1, Ordering::Relaxed);
+    Err(Refused)
+}
+
+/// Whether an expectation gives way to a new one of the same target.
+fn gives_way(old: &Expectation, new: &Expectation) -> bool {
+    let same_master = core::ptr::eq(&**old.master(), &**new.master());
+    same_master && old.what().class == new.what().class
+        || old.expired(netfilter::now())
+        || old.is_over()
+}
+
+/// Keeps within the limits of a class and of the namespace.
+fn make_room(
+    net: &Net<Namespace>,
+    hash: u32,
+    master: &Conn,
+    class: u8,
+    policy: Policy,
+    read: ReadSide<'_>,
+) -> Result<(), Refused> {
+    let tracker = net.tracker();
+    let expectations = tracker.shared.expectations();
+    let (count, oldest) = expectations.of_class(hash, master, class, &read);
+    if let Some(oldest) = oldest.filter(|_| count >= policy.most) {
+        if expectations.remove(&oldest).is_some() {
+            tracker.counts.event(Event::ExpectDelete);
+        }
+    }
+    if net.census().expected().load(Ordering::Relaxed) >= expectations.max.get() {
+        if !netfilter::limited() {
+            pr_warn!("expectation table full\n");
+        }
+        return Err(Refused);
+    }
+    Ok(())
+}
+
+/// Takes out the expectations that `over` says are over. May sleep.
+pub(crate) fn sweep(shared: &Shared, over: impl Fn(&Expectation) -> bool) {
+    let expectations = shared.expectations();
+    for bucket in 0..expectations.table.buckets() {
+        let guard = kernel::sync::rcu::read_lock();
+        let read = ReadSide::of(&guard);
+        for expectation in expectations.table.bucket(bucket, &read) {
+            if over(&expectation) {
+                drop(expectations.remove(&expectation));
+            }
+        }
+        drop(guard);
+        netfilter::breathe();
+    }
+}

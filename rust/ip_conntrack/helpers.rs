@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The registry of helpers: what other modules call to have one of theirs read packets.
+//!
+//! `../helpers/README.md` is the guide.
+
+use core::{
+    ffi::CStr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use conntrack::{
+    helper::{Helper, Port},
+    tuple::Tuple,
+};
+use kernel::{
+    prelude::*,
+    sync::{rcu, Arc},
+};
+use netfilter::{
+    Conn, Guarded, Helper as Handle, ModuleRef, ReadSide, Reading, Session, PORTS,
+};
+use rcu_table::Ref;
+
+use crate::{
+    expect,
+    namespace::{Namespace, NAMESPACES},
+    shared::Shared,
+};
+
+/// The helpers of all namespaces.
+pub(crate) struct Helpers {
+    list: KBox<Guarded<List>>,
+    /// A bit for each port that a helper has of its own, by its last six bits: whoever opens a
+    /// connection to another port need not look at the list.
+    ports: AtomicU64,
+}
+
+struct List {
+    helpers: KVec<Registered>,
+    /// How many rules are having a helper loaded.
+    loading: usize,
+}
+
+struct Registered {
+    helper: Arc<Handle>,
+    ports: [Option<Port>; PORTS],
+}
+
+/// The bit of a port.
+fn bit(port: u16) -> u64 {
+    1_u64.wrapping_shl(u32::from(port))
+}
+
+impl Helpers {
+    pub(crate) fn new() -> Result<Self> {
+        let list = List {
+            helpers: KVec::new(),
+            loading: 0,
+        };
+        Ok(Self {
+            list: Guarded::new(list, GFP_KERNEL)?,
+            ports: AtomicU64::new(0),
+        })
+    }
+
+    /// Adds a helper. One that a rule has loaded gets no ports of its own: only rules say what it
+    /// reads.
+    fn add(&self, helper: &Arc<Handle>, ports: &[Port]) -> Result {
+        let room = KVec::with_capacity(PORTS, GFP_KERNEL)?;
+        let mut new = Registered {
+            helper: helper.clone(),
+            ports: [None; PORTS],
+        };
+        for (to, from) in new.ports.iter_mut().zip(ports) {
+            *to = Some(*from);
+        }
+        self.list.with(|list| {
+            if list.helpers.capacity() == 0 {
+                list.helpers = room;
+            }
+            if list.loading != 0 {
+                new.ports = [None; PORTS];
+            }
+            if list.helpers.iter().any(|known| known.clashes(&new)) {
+                return Err(EEXIST);
+            }
+            list.helpers.push(new, GFP_ATOMIC)?;
+            self.note_ports(list);
+            Ok(())
+        })
+    }
+
+    fn remove(&self, helper: &Arc<Handle>) {
+        let gone = self.list.with(|list| {
+            let mut at = list.helpers.iter();
+            let at = at.position(|known| core::ptr::eq(&*known.helper, &**helper))?;
+            let gone = list.helpers.remove(at).ok();
+            self.note_ports(list);
+            gone
+        });
+        drop(gone);
+    }
+
+    fn note_ports(&self, list: &List) {
+        let ports = list.helpers.iter().flat_map(|known| &known.ports).flatten();
+        let bits = ports.fold(0, |bits, port| bits | bit(port.get()));
+        self.ports.store(bits, Ordering::Relaxed);
+    }
+
+    /// The helper of a name for a transport protocol, with its module held.
+    fn hold(&self, name: &[u8], protocol: u8) -> Option<(Arc<Handle>, ModuleRef)> {
+        self.list.with(|list| {
+            let known = list
+                .helpers
+                .iter()
+                .find(|known| known.helper.name() == name && known.helper.reads(protocol))?;
+            Some((known.helper.clone(), known.helper.hold_module()?))
+        })
+    }
+
+    /// The helper that has the destination of `tuple` as a port of its own.
+    #[inline]
+    pub(crate) fn of_port(&self, tuple: &Tuple) -> Option<Arc<Handle>> {
+        let port = u16::from_be_bytes(tuple.dst_id());
+        if self.ports.load(Ordering::Relaxed) & bit(port) == 0 {
+            return None;
+        }
+        self.search(port, tuple.protocol())
+    }
+
+    #[cold]
+    fn search(&self, port: u16, protocol: u8) -> Option<Arc<Handle>> {
+        let port = Port::new(port);
+        self.list.with(|list| {
+            let mut helpers = list.helpers.iter();
+            let known = helpers.find(|known| {
+                port.is_some() && known.ports.contains(&port) && known.helper.reads(protocol)
+            })?;
+            Some(known.helper.clone())
+        })
+    }
+}
+
+impl Registered {
+    /// Whether both have the same name, or a port, and a transport protocol in common.
+    fn clashes(&self, other: &Self) -> bool {
+        let protocol =
+            (0..=u8::MAX).any(|number| self.helper.reads(number) && other.helper.reads(number));
+        let port = self
+            .ports
+            .iter()
+            .flatten()
+            .any(|port| other.ports.contains(&Some(*port)));
+        protocol && (port || self.helper.name() == other.helper.name())
+    }
+}
+
+/// A helper reads packets while this lives. To drop it may sleep; what the helper has expected
+/// goes with it.
+pub struct Registration<H: Helper> {
+    reading: Reading<H>,
+    shared: Shared,
+}
+
+impl<H: Helper> Registration<H> {
+    /// Registers a helper for rules (`-j CT --helper NAME`) and, where the administrator has
+    /// loaded `module`, for connections to `ports` of `protocols` in namespaces whose setting
+    /// `net.netfilter.nf_conntrack_helper` is 1. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a name of more than 15 bytes, more than [`PORTS`] ports, or policies that are
+    /// none or too many; `EEXIST` where another has the name or a port; `ENOMEM`.
+    pub fn new(
+        module: &'static ThisModule,
+        name: &CStr,
+        protocols: &[u8],
+        ports: &[Port],
+        helper: H,
+    ) -> Result<Self> {
+        if ports.len() > PORTS {
+            return Err(EINVAL);
+        }
+        let this = Self {
+            reading: Reading::new(module, name, protocols, helper)?,
+            shared: shared()?,
+        };
+        add(&this.shared, this.reading.handle(), ports)?;
+        Ok(this)
+    }
+}
+
+impl<H: Helper> Drop for Registration<H> {
+    fn drop(&mut self) {
+        remove(&self.shared, self.reading.handle());
+    }
+}
+
+// Not generic, so that they are compiled into the core.
+
+#[inline(never)]
+fn shared() -> Result<Shared> {
+    NAMESPACES.shared().ok_or(ENODEV)
+}
+
+#[inline(never)]
+fn add(shared: &Shared, helper: &Arc<Handle>, ports: &[Port]) -> Result {
+    shared.helpers().add(helper, ports)
+}
+
+#[inline(never)]
+fn remove(shared: &Shared, helper: &Arc<Handle>) {
+    shared.helpers().remove(helper);
+    helper.retire();
+    let its = |conn: &Conn| {
+        conn.session()
+            .is_some_and(|session| core::ptr::eq(&**session.helper(), &**helper))
+    };
+    expect::sweep(shared, |expectation| its(expectation.master()));
+}
+
+/// The helper that a rule names, with its module held; it is loaded if need be. May sleep.
+pub(crate) fn for_rule(
+    shared: &Shared,
+    name: &[u8],
+    protocol: u8,
+) -> Option<(Arc<Handle>, ModuleRef)> {
+    let helpers = shared.helpers();
+    helpers.hold(name, protocol).or_else(|| {
+        let loading = |by: fn(usize) -> usize| helpers.list.with(|list| list.loading = by(list.loading));
+        loading(|count| count.saturating_add(1));
+        netfilter::request_helper(name);
+        loading(|count| count.saturating_sub(1));
+        helpers.hold(name, protocol)
+    })
+}
+
+/// A template for rules whose connections `helper` reads. May sleep.
+pub(crate) fn template(shared: &Shared, helper: &Arc<Handle>) -> Option<Ref<Conn>> {
+    let guard = rcu::read_lock();
+    let session = Session::new(helper, false, ReadSide::of(&guard))?;
+    shared.templates().make(shared.cache(), session)
+}
+
+/// The helper of a new connection: that of its rule, or of its port.
+#[inline]
+pub(crate) fn assigned(
+    tracker: &Namespace,
+    template: Option<&Conn>,
+    tuple: &Tuple,
+) -> Option<Arc<Handle>> {
+    match template.and_then(Conn::session) {
+        Some(session) => Some(session.helper().clone()),
+        None if tracker.assign_helpers.get() => tracker.shared.helpers().of_port(tuple),
+        None => None,
+    }
+}
+
+/// A module that registers a helper: its ports are what the module is given as `ports=`, or else
+/// the one that stands here.
+#[macro_export]
+macro_rules! helper_module {
+    (
+        module: $module:tt,
+        description: $description:tt,
+        name: $name:literal,
+        protocols: $protocols:expr,
+        port: $port:expr,
+        helper: $helper:ty = $make:expr,
+        params: $params:tt,
+    ) => {
+        use kernel::prelude::*;
+
+        module! {
+            type: Edge,
+            name: $module,
+            authors: ["The ip_conntrack developers"],
+            description: $description,
+            license: "GPL v2",
+            params: $params,
+        }
+
+        struct Edge {
+            _registration: ip_conntrack::helpers::Registration<$helper>,
+        }
+
+        impl kernel::Module for Edge {
+            fn init(module: &'static ThisModule) -> Result<Self> {
+                let ports = netfilter::ports(module, $port)?;
+                let registration = ip_conntrack::helpers::Registration::new(
+                    module, $name, &$protocols, &ports, $make,
+                )?;
+                Ok(Self {
+                    _registration: registration,
+                })
+            }
+        }
+    };
+}

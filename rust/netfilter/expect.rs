@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Connections that are expected.
+
+use core::{
+    cell::UnsafeCell,
+    mem::{offset_of, ManuallyDrop},
+    ptr::NonNull,
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+};
+
+use conntrack::{time::Instant, tuple::Tuple};
+use kernel::prelude::*;
+use rcu_table::{Link, Node, Ref, Side};
+
+use crate::{conn::Conn, count, namespace::Census};
+
+/// What an expectation is made of.
+pub struct NewExpectation {
+    /// The connection that has announced it.
+    pub master: Ref<Conn>,
+    /// The expected tuple; its source port is not looked at, nor its source address if `anyone`.
+    pub tuple: Tuple,
+    /// Whether any host may call.
+    pub anyone: bool,
+    /// The class of its policy.
+    pub class: u8,
+    /// Whether it stays after a connection has come.
+    pub permanent: bool,
+    /// Whether the helper of the master reads the expected connection too.
+    pub helped: bool,
+    /// When it ends.
+    pub expires: Instant,
+}
+
+/// An expected connection.
+///
+/// # Invariants
+///
+/// - All but the links, the count and `over` is not changed after it was made.
+/// - `master` is dropped a grace period after the last reference.
+#[repr(C, align(8))]
+pub struct Expectation {
+    links: [Link; 2],
+    count: AtomicI32,
+    over: AtomicBool,
+    what: ManuallyDrop<NewExpectation>,
+    grace: UnsafeCell<raw::callback_head>,
+}
+
+// SAFETY: what is shared is atomic or immutable.
+unsafe impl Send for Expectation {}
+// SAFETY: as above.
+unsafe impl Sync for Expectation {}
+
+impl Expectation {
+    /// Makes one that only the caller knows; callable from any context.
+    ///
+    /// `None` where there is no memory.
+    #[must_use]
+    pub fn new(what: NewExpectation) -> Option<Ref<Self>> {
+        let this = KBox::new(
+            Self {
+                links: [Link::new(), Link::new()],
+                count: AtomicI32::new(1),
+                over: AtomicBool::new(false),
+                what: ManuallyDrop::new(what),
+                grace: UnsafeCell::new(Default::default()),
+            },
+            GFP_ATOMIC,
+        );
+        let this = NonNull::from(KBox::leak(this.ok()?));
+        // SAFETY: with a count of one, which the reference takes over.
+        Some(unsafe { Ref::from_raw(this) })
+    }
+
+    /// The connection that has announced it.
+    #[must_use]
+    pub fn master(&self) -> &Ref<Conn> {
+        &self.what.master
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn what(&self) -> &NewExpectation {
+        &self.what
+    }
+
+    /// Whether it is for a connection of this tuple in a namespace.
+    #[must_use]
+    pub fn expects(&self, tuple: &Tuple, census: &Census) -> bool {
+        self.aims_at(tuple)
+            && (self.what.anyone || self.what.tuple.src() == tuple.src())
+            && self.what.master.in_namespace(census)
+    }
+
+    /// Whether it is for connections to the destination of `tuple`.
+    fn aims_at(&self, tuple: &Tuple) -> bool {
+        self.what.tuple.dst() == tuple.dst()
+            && self.what.tuple.dst_id() == tuple.dst_id()
+            && self.what.tuple.protocol() == tuple.protocol()
+    }
+
+    /// Whether its time is over.
+    #[must_use]
+    pub fn expired(&self, now: Instant) -> bool {
+        self.what.expires.remaining(now).is_none()
+    }
+
+    /// Marks it as over; true for the one caller that has to take it out.
+    #[must_use]
+    pub fn begin_death(&self) -> bool {
+        !self.over.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether it is on its way out.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+}
+
+/// After the grace period.
+///
+/// # Safety
+///
+/// Called by RCU with the `grace` field of an expectation that nobody can reach.
+unsafe extern "C" fn give_back(head: *mut raw::callback_head) {
+    // SAFETY: `head` is the `grace` field of an expectation, made from a box.
+    unsafe {
+        let mut this = KBox::from_raw(
+            head.byte_sub(offset_of!(Expectation, grace))
+                .cast::<Expectation>(),
+        );
+        ManuallyDrop::drop(&mut this.what);
+    }
+}
+
+// SAFETY: the count is exact; memory goes back only after a grace period.
+unsafe impl Node for Expectation {
+    fn links(&self) -> [&Link; 2] {
+        let [original, reply] = &self.links;
+        [original, reply]
+    }
+
+    fn try_get(&self) -> bool {
+        count::try_get(&self.count)
+    }
+
+    unsafe fn put(this: NonNull<Self>) {
+        // SAFETY: the caller owns a count, so the object is alive.
+        if count::put(unsafe { &this.as_ref().count }) {
+            // SAFETY: the last reference; `grace` is used for nothing else, and this happens once.
+            unsafe { raw::call_rcu(this.as_ref().grace.get(), Some(give_back)) };
+        }
+    }
+
+    /// Two that one connection could be for.
+    fn conflicts(&self, at: Side, other: &Self, other_at: Side) -> bool {
+        at == Side::Original
+            && other_at == Side::Original
+            && self.aims_at(&other.what.tuple)
+            && (self.what.anyone
+                || other.what.anyone
+                || self.what.tuple.src() == other.what.tuple.src())
+            && self.what.master.same_namespace(&other.what.master)
+    }
+
+    fn published(&self) {}
+}
