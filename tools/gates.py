@@ -62,7 +62,7 @@ def check_unsafe(name, lines):
         # A function's type says what its pointer is, and claims nothing.
         elif re.match(r"    unsafe fn", line) and of_a_trait(lines, number):
             continue
-        elif not re.search(r"Option<unsafe|unsafe extern \"\" fn\(", text) and not proven(lines, number) and "// SAFETY:" not in line:
+        elif not re.search(r"Option<unsafe|unsafe (extern \"\" )?fn\(", text) and not proven(lines, number) and "// SAFETY:" not in line:
             yield number, "unsafe without a SAFETY comment or a # Safety section above it"
 
 

@@ -55,7 +55,7 @@ impl Helper for Amanda {
         wanted.keep(self.master_timeout);
         if let Parsed::Match(streams) = streams(message.payload) {
             for port in ports(streams).take(STREAMS.len()) {
-                wanted.expect(Pinhole::to_sender(protocol::TCP, port));
+                wanted.open(Pinhole::to_sender(protocol::TCP, port));
             }
         }
     }

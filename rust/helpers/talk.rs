@@ -106,12 +106,12 @@ fn read_request(message: &Message<'_>, wanted: &mut Wanted) {
     else {
         return;
     };
-    wanted.expect(Pinhole {
+    wanted.open(Pinhole {
         class: DAEMONS,
         helped: true,
         ..Pinhole::to_sender(protocol::UDP, daemon)
     });
-    wanted.expect(conversation);
+    wanted.open(conversation);
 }
 
 /// A daemon that has found an invitation says where the one who has left it waits.
@@ -123,7 +123,7 @@ fn read_response(message: &Message<'_>, wanted: &mut Wanted) {
         return;
     }
     if let Some(conversation) = conversation(&response, message) {
-        wanted.expect(conversation);
+        wanted.open(conversation);
     }
 }
 

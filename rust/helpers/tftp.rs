@@ -33,7 +33,7 @@ impl Helper for Tftp {
         }
         // RFC 1350, 4: each end chooses its port; the client's stays the one it asks from.
         if let Some(port) = message.sender_port() {
-            wanted.expect(Pinhole::to_sender(protocol::UDP, port));
+            wanted.open(Pinhole::to_sender(protocol::UDP, port));
         }
     }
 }

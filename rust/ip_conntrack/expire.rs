@@ -26,9 +26,7 @@ impl Reaper {
 impl Worker for Reaper {
     fn run(&self) -> Ticks {
         sweep(&self.0, |conn| conn.expired(netfilter::now()));
-        expect::sweep(&self.0, |expectation| {
-            expectation.expired(netfilter::now())
-        });
+        expect::sweep(&self.0, |expectation| expectation.expired(netfilter::now()));
         PERIOD
     }
 }

@@ -16,9 +16,7 @@ use kernel::{
     prelude::*,
     sync::{rcu, Arc},
 };
-use netfilter::{
-    Conn, Guarded, Helper as Handle, ModuleRef, ReadSide, Reading, Session, PORTS,
-};
+use netfilter::{Conn, Guarded, Helper as Handle, ModuleRef, ReadSide, Reading, Session, PORTS};
 use rcu_table::Ref;
 
 use crate::{
@@ -227,7 +225,8 @@ pub(crate) fn for_rule(
 ) -> Option<(Arc<Handle>, ModuleRef)> {
     let helpers = shared.helpers();
     helpers.hold(name, protocol).or_else(|| {
-        let loading = |by: fn(usize) -> usize| helpers.list.with(|list| list.loading = by(list.loading));
+        let loading =
+            |by: fn(usize) -> usize| helpers.list.with(|list| list.loading = by(list.loading));
         loading(|count| count.saturating_add(1));
         netfilter::request_helper(name);
         loading(|count| count.saturating_sub(1));
@@ -288,7 +287,11 @@ macro_rules! helper_module {
             fn init(module: &'static ThisModule) -> Result<Self> {
                 let ports = netfilter::ports(module, $port)?;
                 let registration = ip_conntrack::helpers::Registration::new(
-                    module, $name, &$protocols, &ports, $make,
+                    module,
+                    $name,
+                    &$protocols,
+                    &ports,
+                    $make,
                 )?;
                 Ok(Self {
                     _registration: registration,

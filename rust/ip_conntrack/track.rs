@@ -11,9 +11,7 @@ use conntrack::{
     tuple::{protocol, Direction, Tuple},
 };
 use kernel::prelude::*;
-use netfilter::{
-    Attached, Conn, Context, Expectation, Net, NewConn, Session, Verdict, Window,
-};
+use netfilter::{Attached, Conn, Context, Expectation, Net, NewConn, Session, Verdict, Window};
 use rcu_table::Ref;
 
 use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related};

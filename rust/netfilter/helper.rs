@@ -145,7 +145,10 @@ unsafe impl<H: Sync> Sync for Owned<H> {}
 impl<H: helper::Helper> Reading<H> {
     const WORDS: usize = size_of::<H::Session>().div_ceil(size_of::<u64>());
     const FITS: () = {
-        assert!(size_of::<H::Session>() <= LARGEST, "the session is too large");
+        assert!(
+            size_of::<H::Session>() <= LARGEST,
+            "the session is too large"
+        );
         assert!(align_of::<H::Session>() <= align_of::<u64>());
     };
 
@@ -177,9 +180,10 @@ impl<H: helper::Helper> Reading<H> {
         )?;
         owned.calls.helper = NonNull::from(&owned.helper).cast();
         let handle = Arc::new(handle, GFP_KERNEL)?;
-        handle
-            .calls
-            .store(core::ptr::from_ref(&owned.calls).cast_mut(), Ordering::Release);
+        handle.calls.store(
+            core::ptr::from_ref(&owned.calls).cast_mut(),
+            Ordering::Release,
+        );
         Ok(Self {
             handle,
             _owned: owned,
@@ -202,7 +206,12 @@ impl<H: helper::Helper> Drop for Reading<H> {
 // Not generic, so that they are compiled into the core: the bindings export nothing.
 
 #[inline(never)]
-fn blank_helper(name: &CStr, protocols: &[u8], policies: &[Policy], words: usize) -> Result<Helper> {
+fn blank_helper(
+    name: &CStr,
+    protocols: &[u8],
+    policies: &[Policy],
+    words: usize,
+) -> Result<Helper> {
     let mut helper = Helper {
         name: [0; NAME_LEN],
         protocols: [false; 256],
@@ -233,7 +242,12 @@ fn blank_helper(name: &CStr, protocols: &[u8], policies: &[Policy], words: usize
 /// `memory` must have room for an `H::Session`.
 unsafe fn begin<H: helper::Helper>(memory: &mut Memory) {
     // SAFETY: the room is the caller's promise, the alignment was asserted (`Reading::FITS`).
-    unsafe { memory.as_mut_ptr().cast::<H::Session>().write(H::Session::default()) };
+    unsafe {
+        memory
+            .as_mut_ptr()
+            .cast::<H::Session>()
+            .write(H::Session::default())
+    };
 }
 
 /// Reads a message; the session remembers it only if what is wanted could be done.
@@ -336,7 +350,11 @@ pub fn ports(module: &'static ThisModule, port: u16) -> Result<KVec<Port>> {
         )
     } as usize;
     let mut ports = KVec::with_capacity(PORTS, GFP_KERNEL)?;
-    let given = if count == 0 { &[port][..] } else { &given[..count.min(PORTS)] };
+    let given = if count == 0 {
+        &[port][..]
+    } else {
+        &given[..count.min(PORTS)]
+    };
     for port in given {
         let port = Port::new(*port).ok_or(EINVAL).inspect_err(|_| {
             pr_err!("ports: there is no port 0\n");

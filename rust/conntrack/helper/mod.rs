@@ -240,7 +240,7 @@ impl Wanted {
     }
 
     /// Expects a connection; `false` where one packet has announced too many.
-    pub fn expect(&mut self, pinhole: Pinhole) -> bool {
+    pub fn open(&mut self, pinhole: Pinhole) -> bool {
         match self.pinholes.iter_mut().find(|place| place.is_none()) {
             Some(place) => {
                 *place = Some(pinhole);

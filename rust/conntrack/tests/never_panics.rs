@@ -7,7 +7,7 @@ use common::{icmp, icmp6, parse, tcp, udp, udp6, HZ};
 use conntrack::{
     packet::{Bytes, Class, Packet},
     proto::{Before, Outcome, State},
-    rule::{check_ct_target, ConntrackMatch, StateMatch},
+    rule::{ct_target, ConntrackMatch, HelperMatch, StateMatch},
     status::Status,
     time::{Instant, Ticks},
     timeouts::Config,
@@ -135,6 +135,7 @@ proptest! {
     fn any_rule(bytes in prop::collection::vec(any::<u8>(), 0..200), revision in 0u8..6) {
         let _ = ConntrackMatch::parse(revision, &bytes);
         let _ = StateMatch::parse(&bytes);
-        let _ = check_ct_target(revision, &bytes);
+        let _ = HelperMatch::parse(&bytes);
+        let _ = ct_target(revision, &bytes);
     }
 }
