@@ -116,7 +116,7 @@ impl Helper for Irc {
             if let (Stage::Open, Line::Whole(line)) = (*stage, line) {
                 if let Some(port) = offer(message, line) {
                     // One packet of so many offers is no person's; the rest of them is lost.
-                    let _ = Wanted::expect(
+                    let _ = Wanted::open(
                         wanted,
                         Pinhole {
                             caller: Caller::Anyone, // Nobody can know where the other client is.
