@@ -27,7 +27,7 @@ mkdir -p "$work/build"
 build() {
 	KERNEL_SRC=$("$env/kernel.sh" --source "$flavour") KERNEL_BUILD=$kernel/build \
 		"$env/enter.sh" bash -ec '
-		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y DIFFTEST=m -j"$(nproc)" modules
+		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y DIFFTEST=m EXAMPLE=m -j"$(nproc)" modules
 		rm -rf "$1/modules" "$1/kunit" "$1"/difftest/*.ko
 		mkdir -p "$1/modules" "$1/kunit" "$1/difftest"
 		for module in "$1"/build/*.ko; do

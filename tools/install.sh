@@ -16,6 +16,9 @@ for crate in conntrack/libconntrack rcu_table/librcu_table netfilter/libraw netf
 done
 install -m 644 "$checkout/Module.symvers" "$devel/"
 install -m 644 "$checkout/rust/netfilter/bindings_generated.rs" "$devel/"
+# What Rust's ABI depends on.
+"${RUSTC:-rustc}" --version >"$devel/rustc"
+sha256sum <"$kdir/rust/libkernel.rmeta" >"$devel/kernel"
 install -m 644 "$checkout/tools/devel.mk" "$devel/ip_conntrack.mk"
 install -D -m 644 "$checkout/include/linux/netfilter_ipv4/ip_conntrack.h" \
 	"$devel/include/linux/netfilter_ipv4/ip_conntrack.h"

@@ -13,33 +13,23 @@ mv "$folder/checkout/rust-project.json" "$folder/"
 # What the user built with is gone.
 rm -r "$folder/checkout"
 
-cat >"$folder/module/Kbuild" <<-EOF
-	include $folder/root/lib/modules/\$(KERNELRELEASE)/ip_conntrack-devel/ip_conntrack.mk
-	obj-m := outsider.o
-EOF
-cat >"$folder/module/outsider.rs" <<-'EOF'
-	// SPDX-License-Identifier: GPL-2.0
-	//! A module that uses the engine's types and the tracker's names.
-	#![forbid(unsafe_code)]
-	use conntrack::{reason::Reason, status::Status};
-	use kernel::prelude::*;
+release=$(make -s -C /build kernelrelease)
+devel=$folder/root/lib/modules/$release/ip_conntrack-devel
+cp /checkout/rust/helpers/example/* "$folder/module/"
+make -s -C /build M="$folder/module" IP_CONNTRACK_DEVEL="$devel" modules
+modinfo -F depends "$folder/module/rsh_helper.ko"
 
-	module! {
-	    type: Outsider,
-	    name: "outsider",
-	    authors: ["Somebody"],
-	    description: "Built from installed files",
-	    license: "GPL v2",
+# With another compiler, or for another build of the kernel, one line says so.
+for file in rustc kernel; do
+	mv "$devel/$file" "$devel/$file.right"
+	echo another >"$devel/$file"
+	if make -s -C /build M="$folder/module" IP_CONNTRACK_DEVEL="$devel" modules >"$folder/$file.log" 2>&1; then
+		echo "built although the $file is another"
+		exit 1
+	fi
+	grep -q 'ip_conntrack was built' "$folder/$file.log" || {
+		cat "$folder/$file.log"
+		exit 1
 	}
-
-	struct Outsider;
-
-	impl kernel::Module for Outsider {
-	    fn init(_: &'static ThisModule) -> Result<Self> {
-	        pr_info!("{} {} {}\n", netfilter::default_buckets(), Reason::Checksum.name(), Status::ASSURED.bits());
-	        Ok(Self)
-	    }
-	}
-EOF
-make -s -C /build M="$folder/module" modules
-modinfo -F depends "$folder/module/outsider.ko"
+	mv "$devel/$file.right" "$devel/$file"
+done
