@@ -95,7 +95,7 @@ impl Helper for Ftp {
         lines.feed_all(message, |line| {
             if let Some(pinhole) = self.line(talk, message, line) {
                 // One packet of so many announcements is no client's; the rest of them is lost.
-                let _ = Wanted::open(wanted, pinhole);
+                let _ = wanted.open(pinhole);
             }
         });
     }
@@ -106,7 +106,7 @@ impl Ftp {
     fn line(&self, talk: &mut Talk, message: &Message<'_>, line: Line<'_>) -> Option<Pinhole> {
         match message.direction {
             Direction::Original => talk.begin(line),
-            Direction::Reply => talk.greet(line),
+            Direction::Reply => talk.hear(line),
         }
         let (Stage::Open, Line::Whole(line)) = (talk.stage, line) else {
             return None;
@@ -156,12 +156,6 @@ impl Ftp {
                 answered(&mut talk.epsv)?;
                 self.extended_passive(message, text)
             }
-            // What follows is encrypted (RFC 4217, 4), also where a CCC ends that again: that
-            // command nobody can see.
-            (b"234 ", _) => {
-                talk.stage = Stage::Closed;
-                None
-            }
             _ => None,
         }
     }
@@ -208,11 +202,15 @@ impl Ftp {
 }
 
 impl Talk {
-    /// Notes that the server has greeted: it speaks first, and begins with a code.
-    fn greet(&mut self, line: Line<'_>) {
+    /// Looks at how a line of the server's begins: it speaks first, and begins with a code.
+    fn hear(&mut self, line: Line<'_>) {
         let (Line::Whole(begin) | Line::PassedOver(begin)) = line;
         let code = begin.first_chunk::<3>();
-        if self.stage == Stage::Silent
+        if begin.starts_with(b"234 ") {
+            // What follows is encrypted (RFC 4217, 4), also where a CCC ends that again: that
+            // command nobody can see.
+            self.stage = Stage::Closed;
+        } else if self.stage == Stage::Silent
             && code.is_some_and(|code| code.iter().all(u8::is_ascii_digit))
         {
             self.stage = Stage::Greeted;

@@ -13,7 +13,7 @@ use conntrack::{
         text::{after, number, port, word, UNPRIVILEGED},
         Caller, Helper, Message, Pinhole, Policy, Port, Wanted,
     },
-    tuple::{protocol, Address, Direction, Family},
+    tuple::{protocol, Address, Direction},
 };
 
 /// The longest line without tags (RFC 2812, 2.3).
@@ -116,13 +116,10 @@ impl Helper for Irc {
             if let (Stage::Open, Line::Whole(line)) = (*stage, line) {
                 if let Some(port) = offer(message, line) {
                     // One packet of so many offers is no person's; the rest of them is lost.
-                    let _ = Wanted::open(
-                        wanted,
-                        Pinhole {
-                            caller: Caller::Anyone, // Nobody can know where the other client is.
-                            ..Pinhole::to_sender(protocol::TCP, port)
-                        },
-                    );
+                    let _ = wanted.open(Pinhole {
+                        caller: Caller::Anyone, // Nobody can know where the other client is.
+                        ..Pinhole::to_sender(protocol::TCP, port)
+                    });
                 }
             }
         });
@@ -140,7 +137,7 @@ fn begins_session(line: &[u8]) -> bool {
 fn offer(message: &Message<'_>, line: &[u8]) -> Option<Port> {
     let text = private_message(line)?;
     let ctcp = text.strip_prefix(&[CTCP])?.strip_suffix(&[CTCP])?;
-    let (address, port) = dcc(ctcp, message.family())?;
+    let (address, port) = dcc(ctcp)?;
     (Address::from(address) == message.sender()).then_some(port)
 }
 
@@ -176,7 +173,7 @@ fn past_blanks(mut text: &[u8]) -> &[u8] {
 }
 
 /// Address and port of `DCC kind argument address port[ more]`.
-fn dcc(text: &[u8], family: Family) -> Option<(IpAddr, Port)> {
+fn dcc(text: &[u8]) -> Option<(IpAddr, Port)> {
     if text.contains(&CTCP) {
         return None; // More than one message: clients do not agree on what that is.
     }
@@ -186,7 +183,7 @@ fn dcc(text: &[u8], family: Family) -> Option<(IpAddr, Port)> {
     }
     let (host, rest) = word(behind_argument(rest)?);
     let (port, rest) = port(rest, UNPRIVILEGED)?;
-    (rest.is_empty() || rest.starts_with(b" ")).then_some((address(host, family)?, port))
+    (rest.is_empty() || rest.starts_with(b" ")).then_some((address(host)?, port))
 }
 
 /// What follows the argument: a word, or any text in quotation marks. A name with blanks in it
@@ -204,11 +201,11 @@ fn behind_argument(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// An address: of IPv4 one number, as the clients have it since ever, or four; of IPv6 its usual
-/// form.
-fn address(text: &[u8], family: Family) -> Option<IpAddr> {
-    match (family, number(text, u32::MAX)) {
-        (Family::Ipv4, Some((address, []))) => Some(IpAddr::from(address.to_be_bytes())),
+/// An address: of IPv4 as one number, as clients have always written it, or as four; of IPv6 in
+/// its usual form.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    match number(text, u32::MAX) {
+        Some((address, [])) => Some(IpAddr::from(address.to_be_bytes())),
         _ => core::str::from_utf8(text).ok()?.parse().ok(),
     }
 }
