@@ -82,7 +82,7 @@ impl Helper for Ftp {
             replies,
             talk,
         } = session;
-        if talk.stage == Stage::Silent && !message.whole {
+        if talk.stage == Stage::Silent && message.begin.is_none() {
             talk.stage = Stage::Open; // How it began is not known.
         }
         if talk.stage == Stage::Closed {

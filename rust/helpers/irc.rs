@@ -105,11 +105,11 @@ impl Helper for Irc {
 
     fn read(&self, session: &mut Session, message: &Message<'_>, wanted: &mut Wanted) {
         let Session { lines, stage } = session;
-        if *stage == Stage::Silent && !message.whole {
-            *stage = Stage::Open; // How it began is not known.
-        }
         if *stage == Stage::Closed || message.direction != Direction::Original {
             return;
+        }
+        if *stage == Stage::Silent && message.begin.is_none() {
+            *stage = Stage::Open; // How it began is not known.
         }
         lines.feed_all(message, |line| {
             stage.begin(line);

@@ -5,10 +5,10 @@
 use conntrack::{
     ctinfo::CtInfo,
     helper::Message,
-    packet::Packet,
+    packet::{Packet, Transport},
     reason::Reason,
     time::Ticks,
-    tuple::{protocol, Direction},
+    tuple::Direction,
 };
 use netfilter::{Net, ReadSide, Skb, Verdict, Window, HZ};
 
@@ -24,21 +24,25 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
         return Verdict::Accept;
     };
     let original = conn.tuple(Direction::Original);
-    let open = matches!(ctinfo, CtInfo::Established | CtInfo::EstablishedReply);
-    if original.protocol() == protocol::TCP && !open {
-        return Verdict::Accept;
-    }
     if !skb.linearize() {
         return refuse(net, Reason::NoMemory);
     }
     let mut window = Window::new();
     let bytes = skb.bytes(&mut window);
     // An ICMP error about the connection comes here too: it is of another protocol.
-    let payload = Packet::parse(original.family(), bytes)
-        .ok()
-        .filter(|packet| packet.protocol() == original.protocol())
-        .and_then(|packet| packet.payload());
-    let Some((payload, seq)) = payload.filter(|(payload, _)| !payload.is_empty()) else {
+    let packet = match Packet::parse(original.family(), bytes) {
+        Ok(packet) if packet.protocol() == original.protocol() => packet,
+        _ => return Verdict::Accept,
+    };
+    if let Transport::Tcp(segment) = packet.transport() {
+        if segment.is_syn() {
+            session.begin(ctinfo.direction(), segment.seq.add(1), read);
+        }
+        if !matches!(ctinfo, CtInfo::Established | CtInfo::EstablishedReply) {
+            return Verdict::Accept;
+        }
+    }
+    let Some((payload, seq)) = packet.payload().filter(|(payload, _)| !payload.is_empty()) else {
         return Verdict::Accept;
     };
     let message = Message {
@@ -46,9 +50,9 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
         direction: ctinfo.direction(),
         tuples: [original, conn.tuple(Direction::Reply)],
         seq,
-        whole: session.is_whole(),
+        begin: None,
     };
-    let done = session.read(&message, read, |wanted| {
+    let done = session.read(message, read, |wanted| {
         if let Some(seconds) = wanted.kept() {
             let now = netfilter::now();
             let least = Ticks::from_secs(seconds, HZ);

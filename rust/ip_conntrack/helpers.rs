@@ -237,7 +237,7 @@ pub(crate) fn for_rule(
 /// A template for rules whose connections `helper` reads. May sleep.
 pub(crate) fn template(shared: &Shared, helper: &Arc<Handle>) -> Option<Ref<Conn>> {
     let guard = rcu::read_lock();
-    let session = Session::new(helper, false, ReadSide::of(&guard))?;
+    let session = Session::new(helper, ReadSide::of(&guard))?;
     shared.templates().make(shared.cache(), session)
 }
 

@@ -250,7 +250,7 @@ fn open(
         return no_room(config, Reason::TableFull);
     }
     let expectation = expect::take(net, tuple, context.read);
-    let Ok(session) = session(context, tuple, &state, expectation.as_deref(), template) else {
+    let Ok(session) = session(context, tuple, expectation.as_deref(), template) else {
         return no_room(config, Reason::NoMemory);
     };
     let (ctinfo, born, master) = match &expectation {
@@ -281,7 +281,6 @@ fn open(
 fn session(
     context: &Context<'_, Namespace>,
     tuple: &Tuple,
-    state: &State,
     expectation: Option<&Expectation>,
     template: Option<&Conn>,
 ) -> Result<Option<KBox<Session>>, NoMemory> {
@@ -295,8 +294,7 @@ fn session(
     };
     match helper {
         Some(helper) if helper.is_alive() && helper.reads(tuple.protocol()) => {
-            let whole = !state.is_picked_up();
-            let session = Session::new(&helper, whole, context.read);
+            let session = Session::new(&helper, context.read);
             session.map(Some).ok_or(NoMemory)
         }
         _ => Ok(None),

@@ -12,7 +12,11 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use conntrack::helper::{self, Message, Policy, Port, Wanted, CLASSES};
+use conntrack::{
+    helper::{self, Message, Policy, Port, Wanted, CLASSES},
+    seq::Seq,
+    tuple::Direction,
+};
 use kernel::{
     prelude::*,
     sync::{rcu, Arc},
@@ -277,24 +281,35 @@ unsafe fn read<H: helper::Helper>(
 /// What a helper keeps of a connection.
 pub struct Session {
     helper: Arc<Helper>,
-    /// Whether the connection was seen from its beginning.
-    whole: bool,
-    memory: KBox<Guarded<Memory>>,
+    kept: KBox<Guarded<Kept>>,
+}
+
+/// What is kept under the session's lock.
+struct Kept {
+    memory: Memory,
+    /// Where the stream of each direction begins (TCP), if its SYN was seen.
+    begins: [Option<Seq>; 2],
 }
 
 impl Session {
     /// Begins one; callable from any context. `None` where there is no memory, or the helper has
     /// gone.
     #[must_use]
-    pub fn new(helper: &Arc<Helper>, whole: bool, read: ReadSide<'_>) -> Option<KBox<Self>> {
+    pub fn new(helper: &Arc<Helper>, read: ReadSide<'_>) -> Option<KBox<Self>> {
         let calls = helper.calls(read)?;
         let mut memory = Memory::from_elem(0, helper.words, GFP_ATOMIC).ok()?;
         // SAFETY: of the size that this very helper has asked for.
         unsafe { (calls.begin)(&mut memory) };
         let session = Self {
             helper: helper.clone(),
-            whole,
-            memory: Guarded::new(memory, GFP_ATOMIC).ok()?,
+            kept: Guarded::new(
+                Kept {
+                    memory,
+                    begins: [None; 2],
+                },
+                GFP_ATOMIC,
+            )
+            .ok()?,
         };
         KBox::new(session, GFP_ATOMIC).ok()
     }
@@ -305,27 +320,38 @@ impl Session {
         &self.helper
     }
 
-    /// Whether the connection was seen from its beginning.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.whole
+    /// The stream of a direction begins at `begin`: a SYN has come. Where another has come before
+    /// it, the ends have begun anew, and the helper does so too.
+    pub fn begin(&self, direction: Direction, begin: Seq, read: ReadSide<'_>) {
+        let Some(calls) = self.helper.calls(read) else {
+            return;
+        };
+        self.kept.with(|kept| {
+            let known = &mut kept.begins[direction.index()];
+            if known.is_some_and(|known| known != begin) {
+                // SAFETY: of the size that this very helper has asked for.
+                unsafe { (calls.begin)(&mut kept.memory) };
+            }
+            *known = Some(begin);
+        });
     }
 
-    /// Has the helper read a message; `false` where `commit` could not do what it wants, and the
+    /// Has the helper read a message, whose `begin` is filled in here; `false` where `commit` could not do what it wants, and the
     /// message should come again.
     #[must_use]
     pub fn read(
         &self,
-        message: &Message<'_>,
+        mut message: Message<'_>,
         read: ReadSide<'_>,
         mut commit: impl FnMut(&Wanted) -> bool,
     ) -> bool {
         let Some(calls) = self.helper.calls(read) else {
             return true;
         };
-        self.memory.with(|memory| {
+        self.kept.with(|kept| {
+            message.begin = kept.begins[message.direction.index()];
             // SAFETY: the helper lives while it has calls, and the memory was begun by it.
-            unsafe { (calls.read)(calls.helper, memory, message, &mut commit) }
+            unsafe { (calls.read)(calls.helper, &mut kept.memory, &message, &mut commit) }
         })
     }
 }

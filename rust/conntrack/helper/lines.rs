@@ -81,11 +81,11 @@ impl<const N: usize> Lines<N> {
         let end = seq.add(payload.len() as u32);
         let next = match self.next {
             Some(next) => next,
-            None => {
-                // The first that is seen: the beginning of a line only if it is the stream's.
-                self.passing_over = !message.whole;
+            // The first that is seen: only of the stream's beginning it is known to be a line's.
+            None => message.begin.unwrap_or_else(|| {
+                self.passing_over = true;
                 seq
-            }
+            }),
         };
         if seq.after(next) {
             if !self.jump(seq) {
@@ -162,6 +162,9 @@ mod tests {
     use crate::tuple::{protocol, Direction, Family, Tuple};
     use proptest::prelude::*;
 
+    /// Where the streams of these tests begin.
+    const BEGIN: Seq = Seq::new(u32::MAX - 20);
+
     /// The lines that come out of segments, each with the place where it begins.
     fn read(whole: bool, segments: &[(u32, &[u8])]) -> Vec<String> {
         let all = read_all(whole, segments).into_iter();
@@ -180,8 +183,8 @@ mod tests {
                 payload,
                 direction: Direction::Original,
                 tuples: [&tuple, &tuple],
-                seq: Seq::new(u32::MAX - 20).add(*seq),
-                whole,
+                seq: BEGIN.add(*seq),
+                begin: whole.then_some(BEGIN),
             };
             let mut again = lines;
             lines.feed_all(&message, |line| {

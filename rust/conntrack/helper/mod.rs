@@ -76,9 +76,9 @@ pub struct Message<'a> {
     pub tuples: [&'a Tuple; 2],
     /// Where the payload begins in the stream (TCP); zero of a datagram.
     pub seq: Seq,
-    /// Whether the connection was seen from its beginning; otherwise the first payload that comes
-    /// here may begin anywhere in the stream.
-    pub whole: bool,
+    /// Where the stream of this direction begins (TCP), if its SYN was seen; otherwise the first
+    /// payload that comes here may lie anywhere in it.
+    pub begin: Option<Seq>,
 }
 
 impl Message<'_> {

@@ -173,12 +173,6 @@ impl State {
         }
     }
 
-    /// Whether a connection that has just begun was met in mid-stream.
-    #[must_use]
-    pub fn is_picked_up(&self) -> bool {
-        matches!(self, Self::Tcp(tcp) if tcp.state() != tcp::State::SynSent)
-    }
-
     /// Whether the connection is on its way out, though it was worth keeping: such an entry may
     /// be evicted.
     #[must_use]

@@ -31,12 +31,20 @@ impl Helper for Rsh {
     type Session = Session;
 
     fn policies(&self) -> &[Policy] {
-        &[Policy { most: 1, seconds: 60 }]
+        &[Policy {
+            most: 1,
+            seconds: 60,
+        }]
     }
 
     fn read(&self, session: &mut Session, message: &Message<'_>, wanted: &mut Wanted) {
-        // What was picked up in mid-stream has no beginning to be read.
-        if session.over || !message.whole || message.direction != Direction::Original {
+        // What was picked up in mid-stream has no beginning to be read; of what comes again, or
+        // too early, nothing is new.
+        let next = message
+            .begin
+            .and_then(|begin| usize::try_from(message.seq.since(begin)).ok());
+        let ours = message.direction == Direction::Original && next == Some(session.len);
+        if session.over || !ours {
             return;
         }
         let room = session.bytes.iter_mut().skip(session.len);

@@ -75,7 +75,7 @@ impl<'a, H: Helper> Stream<'a, H> {
             direction,
             tuples: [original, reply],
             seq: Seq::new(BEGIN[direction.index()]).add(at),
-            whole: self.whole,
+            begin: self.whole.then_some(Seq::new(BEGIN[direction.index()])),
         };
         let mut wanted = Wanted::new();
         self.helper.read(&mut self.session, &message, &mut wanted);
