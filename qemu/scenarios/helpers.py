@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -24,10 +25,10 @@ ADDRESSES = {
 }
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 PROTOCOLS = {"tcp": 6, "udp": 17}
+# Helpers of protocols that know no IPv6.
+IPV4_ALONE = ("irc", "talk", None)
 # The firewall's link to each side.
 LINKS = {"client": "inner", "server": "outer"}
-# What no client waits longer for, when the firewall keeps something from it.
-PATIENCE = 4
 # How long anything may take that is to succeed; the guest is slow, and may be busy.
 LIMIT = 60
 
@@ -112,7 +113,7 @@ class Site:
         self.kind = kind
         assign = f"-A PREROUTING -p {self.protocol} --dport {self.port} -j CT --helper {self.helper}"
         rules = f"""*raw
-{assign if helped else ""}
+{assign if helped and self.helper else "#"}
 COMMIT
 *filter
 -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT
@@ -121,15 +122,25 @@ COMMIT
 -A FORWARD -j DROP
 COMMIT
 """
-        for tables in ("iptables", "ip6tables"):
-            done = subprocess.run(["ip", "netns", "exec", "firewall", f"{tables}-{kind}-restore"], input=rules,
-                                  capture_output=True, text=True)
-            w.check_equal(done.returncode, 0, f"{tables}-{kind}-restore: {done.stderr}")
+        for tables in ("iptables", "ip6tables") if self.helper not in IPV4_ALONE else ("iptables",):
+            self.in_firewall(f"{tables}-{kind}-restore", input=rules)
+
+    @staticmethod
+    def in_firewall(*command, **options):
+        """Runs a command in the firewall, without another process for the way there; its output."""
+        with w.inside("firewall"):
+            done = subprocess.run(command, capture_output=True, text=True, **options)
+        w.check_equal(done.returncode, 0, f"{command}: {done.stderr.strip()}: exit code")
+        return done.stdout
+
+    def let_all_pass(self):
+        """Puts a rule in front of all others."""
+        self.in_firewall(f"iptables-{self.kind}", "-I", "FORWARD", "-j", "ACCEPT")
 
     def counts(self, family=4):
         """How many packets the rules have let pass or dropped."""
         tables = "iptables" if family == 4 else "ip6tables"
-        lines = self.world.firewall(f"{tables}-{self.kind} -L FORWARD -v -n -x").splitlines()[2:]
+        lines = self.in_firewall(f"{tables}-{self.kind}", "-L", "FORWARD", "-v", "-n", "-x").splitlines()[2:]
         names = ("ESTABLISHED", "RELATED", "NEW", "dropped")
         return dict(zip(names, (int(line.split()[0]) for line in lines), strict=True))
 
@@ -232,8 +243,9 @@ def site(tracker, helper, protocol, port, client="client"):
     """A site, while this is entered."""
     shutil.rmtree(PLACE, ignore_errors=True)
     open_folder(PLACE)
-    # A rule that names a helper needs it.
-    tracker.helper(helper)
+    if helper:
+        # A rule that names a helper needs it.
+        tracker.helper(helper)
     with w.World(tracker) as world:
         one = Site(world, helper, protocol, port, client)
         try:
@@ -255,6 +267,28 @@ def check_expected(site, *lines):
     found = site.expected()
     same = len(found) == len(lines) and all(any(w.same_line(line, one) for one in found) for line in lines)
     w.check(same, f"expected connections: {found}, should be {list(lines)}")
+
+
+def check_opens_nothing(site, announcements, good):
+    """Has each said on a control connection of its own: family, whether the client says it, words.
+    Afterwards nothing may be expected, but what a good one of the same kind announces."""
+    said = []
+    for family, by_client, words in announcements:
+        control = Control(site, family)
+        teller, hearer = (control.client, control.server) if by_client else (control.server, control.client)
+        teller.sendall(words.encode())
+        said.append(hearer)
+    # A tracker may keep back what it cannot read.
+    end = w.time.monotonic() + 0.5
+    while said and (left := end - w.time.monotonic()) > 0:
+        heard, _, _ = select.select(said, [], [], left)
+        said = [hearer for hearer in said if hearer not in heard]
+    w.check_equal(site.expected(), [], f"expected connections after {[words for _, _, words in announcements]}")
+    control = Control(site)
+    listener, port = site.listener(site.client)
+    control.say(good(port).encode())
+    listener.close()
+    w.check_equal(len(site.expected()), 1, "expected connections after a good announcement")
 
 
 class Control:
@@ -289,15 +323,6 @@ class Control:
         """The server says something."""
         self._pass(self.server, self.client, line)
 
-    def try_to(self, tell, line):
-        """Says something that may be kept back, and goes on when it has arrived or half a second
-        has passed."""
-        hearer = self.server if tell == self.say else self.client
-        hearer.settimeout(0.5)
-        with contextlib.suppress(TimeoutError):
-            tell(line)
-        hearer.settimeout(20)
-
     def reset(self):
         """Ends the connection by a reset in each direction."""
         for end in (self.client, self.server):
@@ -306,7 +331,7 @@ class Control:
 
     def check_ends_with(self, site):
         """Fails unless what is expected goes with the connection that announced it."""
-        site.world.firewall("sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_close=1")
+        site.in_firewall("sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_timeout_close=1")
         port = f"dport={site.port}"
         self.reset()
         w.wait_until(lambda: not site.entries(port), 20, "the control connection's entry has gone")

@@ -44,36 +44,35 @@ def host(site, family):
     return f"[{address}]" if family == 6 else address
 
 
-def lftp(site, mode, family, commands):
-    """The command of an lftp session that neither tries again nor in another mode."""
+def lftp(site, mode, family, patience, commands):
+    """Starts an lftp that neither tries again nor in another mode, and waits for so
+    many seconds."""
     settings = {
-        "net:timeout": h.PATIENCE, "net:max-retries": 1, "ftp:passive-mode": "yes" if mode == "passive" else "no",
+        "net:timeout": patience, "net:max-retries": 1, "ftp:passive-mode": "yes" if mode == "passive" else "no",
         "ftp:auto-passive-mode": "no", "ftp:ssl-allow": "no", "ftp:use-feat": "no", "cmd:fail-exit": "yes",
         "dns:order": "inet6 inet" if family == 6 else "inet",
     }
     said = "; ".join(f"set {name} {value!r}" if " " in str(value) else f"set {name} {value}" for name, value in settings.items())
-    return ["lftp", "-c", f"{said}; open ftp://{host(site, family)}; {commands}"]
+    return site.start(site.client, "lftp", "-c", f"{said}; open ftp://{host(site, family)}; {commands}")
 
 
-def tnftp(site, mode, family, *rest):
-    """The command of a tnftp session, and its mode as the environment tells it."""
-    return ["tnftp", "-q", str(h.PATIENCE), f"-{family}", *rest], {"FTPMODE": mode}
+def tnftp(site, mode, family, patience, *rest):
+    """Starts tnftp in a mode, which waits for so many seconds."""
+    return site.start(site.client, "tnftp", "-q", str(patience), f"-{family}", *rest, env={"FTPMODE": mode})
 
 
-def fetch(site, program, mode, family, name, to):
+def fetch(site, program, mode, family, name, to, patience=h.LIMIT):
     """Starts a client that fetches a file."""
     if program == "lftp":
-        return site.start(site.client, *lftp(site, mode, family, f"get {name} -o {to}"))
-    command, env = tnftp(site, mode, family, "-o", str(to), f"ftp://{host(site, family)}/{name}")
-    return site.start(site.client, *command, env=env)
+        return lftp(site, mode, family, patience, f"get {name} -o {to}")
+    return tnftp(site, mode, family, patience, "-o", str(to), f"ftp://{host(site, family)}/{name}")
 
 
-def send(site, program, mode, family, file, name):
+def send(site, program, mode, family, file, name, patience=h.LIMIT):
     """Starts a client that sends a file into the folder of uploads."""
     if program == "lftp":
-        return site.start(site.client, *lftp(site, mode, family, f"put {file} -o uploads/{name}"))
-    command, env = tnftp(site, mode, family, "-u", f"ftp://{host(site, family)}/uploads/{name}", str(file))
-    return site.start(site.client, *command, env=env)
+        return lftp(site, mode, family, patience, f"put {file} -o uploads/{name}")
+    return tnftp(site, mode, family, patience, "-u", f"ftp://{host(site, family)}/uploads/{name}", str(file))
 
 
 def check_done(client, what):
@@ -95,12 +94,14 @@ def test_fetching(tracker):
         for family in (4, 6):
             site.check_counts(family, RELATED=4, dropped=0)
         site.guard(helped=False)
-        running = [(mode, fetch(site, *mode, "file", h.PLACE / "none")) for mode in MODES]
+        running = [(mode, fetch(site, *mode, "file", h.PLACE / "none", patience=2)) for mode in MODES]
         for mode, client in running:
             w.check(client.wait() != 0, f"{mode} without the helper: exit code 0, expected a failure")
             w.check(not (h.PLACE / "none").exists() or not (h.PLACE / "none").stat().st_size,
                     f"{mode} without the helper: a file came, expected none")
         for family in (4, 6):
+            # All four have come as far as the data connection.
+            site.check_counts(family, NEW=4)
             site.check_dropped(family)
 
 
@@ -164,10 +165,11 @@ def test_what_is_expected(tracker):
             w.check_equal(site.entries(f"dport={port}"), [], f"{kind}: entries before the data connection")
             site.call(caller, ends[1], port)
             seen[family] += 1
-            site.check_counts(family, RELATED=seen[family], dropped=0)
             w.check_equal(site.expected(), [], f"{kind}: expected connections after the data connection has come")
             w.check_equal(len(site.entries(f"dport={port}")), 1, f"{kind}: entries of the data connection")
             listener.close()
+        for family, connections in seen.items():
+            site.check_counts(family, RELATED=connections, dropped=0)
 
 
 def test_only_once_and_only_so(tracker):
@@ -197,63 +199,44 @@ def test_expectation_goes_with_its_master(tracker):
         site.check_unreachable(site.server, w.CLIENT, port, "a port announced by a connection that has gone")
 
 
-def check_opens_nothing(site, family, active, words):
-    """Says something on a connection of its own; then nothing may be expected."""
-    control = h.Control(site, family)
-    control.try_to(control.say if active else control.answer, words)
-    w.check_equal(site.expected(), [], f"expected connections after {words!r}")
-    control.reset()
-
-
-def test_others_hosts_open_nothing(tracker):
-    """Whoever names another host's address opens no port of it."""
+def test_what_opens_nothing(tracker):
+    """Addresses of other hosts, ports that are none, words of the wrong side or place."""
+    v4, v6, client, server = 4, 6, True, False
+    announcements = (
+        # Whoever names another host's address opens no port of it.
+        (v4, client, f"PORT {ftp_port(w.GHOST_CLIENT, 5001)}\r\n"),
+        (v4, client, f"PORT {ftp_port(w.SERVER, 5001)}\r\n"),
+        (v4, client, f"EPRT |1|{w.GHOST_CLIENT}|5001|\r\n"),
+        (v6, client, f"EPRT |2|{w.GHOST_CLIENT6}|5001|\r\n"),
+        (v4, server, f"227 Entering Passive Mode ({ftp_port(w.GHOST_SERVER, 5001)}).\r\n"),
+        (v4, server, f"227 Entering Passive Mode ({ftp_port(w.CLIENT, 5001)}).\r\n"),
+        # Ports above 65535, and the port 0.
+        (v4, client, f"PORT {ftp_port(w.CLIENT, 65536)}\r\n"),
+        (v4, client, f"EPRT |1|{w.CLIENT}|65536|\r\n"),
+        (v4, client, f"EPRT |1|{w.CLIENT}|0|\r\n"),
+        (v4, server, f"227 Entering Passive Mode ({ftp_port(w.SERVER, 65536)}).\r\n"),
+        (v4, server, "229 Entering Extended Passive Mode (|||65536|)\r\n"),
+        (v4, server, "229 Entering Extended Passive Mode (|||0|)\r\n"),
+        (v6, server, "229 Entering Extended Passive Mode (|||70557|)\r\n"),
+        # Commands of the server, answers of the client, what does not begin a line, the other family.
+        (v4, server, f"PORT {ftp_port(w.SERVER, 5001)}\r\n"),
+        (v4, client, f"227 Entering Passive Mode ({ftp_port(w.CLIENT, 5001)}).\r\n"),
+        (v4, client, f"STOR PORT {ftp_port(w.CLIENT, 5001)}\r\n"),
+        (v4, client, "EPRT |2|2001:db8:1::6|5001|\r\n"),
+        (v6, client, f"EPRT |1|{w.CLIENT}|5001|\r\n"),
+    )
     with h.site(tracker, "ftp", "tcp", 21) as site:
         site.guard()
-        for active, words in (
-            (True, f"PORT {ftp_port(w.GHOST_CLIENT, 5001)}\r\n"),
-            (True, f"PORT {ftp_port(w.SERVER, 5001)}\r\n"),
-            (True, f"EPRT |1|{w.GHOST_CLIENT}|5001|\r\n"),
-            (False, f"227 Entering Passive Mode ({ftp_port(w.GHOST_SERVER, 5001)}).\r\n"),
-            (False, f"227 Entering Passive Mode ({ftp_port(w.CLIENT, 5001)}).\r\n"),
-        ):
-            check_opens_nothing(site, 4, active, words.encode())
-        check_opens_nothing(site, 6, True, f"EPRT |2|{w.GHOST_CLIENT6}|5001|\r\n".encode())
-
-
-def test_others_words_open_nothing(tracker):
-    """Commands from the server and answers from the client are none, nor is what does not begin a line."""
-    with h.site(tracker, "ftp", "tcp", 21) as site:
-        site.guard()
-        for active, words in (
-            (False, f"PORT {ftp_port(w.SERVER, 5001)}\r\n"),
-            (True, f"227 Entering Passive Mode ({ftp_port(w.CLIENT, 5001)}).\r\n"),
-            (True, f"STOR PORT {ftp_port(w.CLIENT, 5001)}\r\n"),
-            (True, "EPRT |1|::1|5001|\r\n"),
-            (True, f"EPRT |2|{w.CLIENT}|5001|\r\n"),
-        ):
-            check_opens_nothing(site, 4, active, words.encode())
-
-
-def test_ports_that_are_none(tracker):
-    """Ports above 65535 and the port 0 open nothing."""
-    with h.site(tracker, "ftp", "tcp", 21) as site:
-        site.guard()
-        for active, words in (
-            (True, f"PORT {ftp_port(w.CLIENT, 65536)}\r\n"),
-            (True, f"EPRT |1|{w.CLIENT}|65536|\r\n"),
-            (True, f"EPRT |1|{w.CLIENT}|0|\r\n"),
-            (False, f"227 Entering Passive Mode ({ftp_port(w.SERVER, 65536)}).\r\n"),
-            (False, "229 Entering Extended Passive Mode (|||65536|)\r\n"),
-            (False, "229 Entering Extended Passive Mode (|||0|)\r\n"),
-            (False, "229 Entering Extended Passive Mode (|||70557|)\r\n"),
-        ):
-            check_opens_nothing(site, 4, active, words.encode())
+        h.check_opens_nothing(site, announcements, lambda port: f"PORT {ftp_port(w.CLIENT, port)}\r\n")
 
 
 @w.ours_only
 def test_port_zero(tracker):
     """Stock expects a connection to port 0 after PORT and 227, which none can be."""
+    announcements = (
+        (4, True, f"PORT {ftp_port(w.CLIENT, 0)}\r\n"),
+        (4, False, f"227 Entering Passive Mode ({ftp_port(w.SERVER, 0)}).\r\n"),
+    )
     with h.site(tracker, "ftp", "tcp", 21) as site:
         site.guard()
-        check_opens_nothing(site, 4, True, f"PORT {ftp_port(w.CLIENT, 0)}\r\n".encode())
-        check_opens_nothing(site, 4, False, f"227 Entering Passive Mode ({ftp_port(w.SERVER, 0)}).\r\n".encode())
+        h.check_opens_nothing(site, announcements, lambda port: f"PORT {ftp_port(w.CLIENT, port)}\r\n")
