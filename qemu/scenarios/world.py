@@ -55,6 +55,17 @@ def inside(namespace):
             os.setns(home.fileno(), os.CLONE_NEWNET)
 
 
+# Modules that read protocols, and all that stand on a tracker.
+HELPERS = re.compile(r"(ip|nf)_conntrack_(amanda|ftp|irc|talk|tftp)\b")
+EDGES = re.compile(r"(ip6?t_(conntrack|state|helper|CT|NOTRACK)|xt_(conntrack|state|helper|CT)|nft_ct"
+                   rf"|nf_conntrack_netlink)\b|{HELPERS.pattern}")
+
+
+def edges():
+    """The modules that stand on a tracker and are loaded."""
+    return [line.split()[0] for line in sh("lsmod").splitlines()[1:] if EDGES.match(line)]
+
+
 class Tracker:
     """A tracker that can be loaded, and its list of connections in the seeds' format."""
 
@@ -65,11 +76,18 @@ class Tracker:
     def load(self, options=""):
         sh(f"modprobe ip_conntrack {options}" if self.ours else f"modprobe nf_conntrack enable_hooks=1 {options}")
 
+    def helper(self, name):
+        """Loads the helper of a protocol: what `-j CT --helper` and expectations need."""
+        sh(f"modprobe {'ip' if self.ours else 'nf'}_conntrack_{name}")
+
     def unload(self):
-        names = sh("lsmod").split("\n")[1:]
-        edges = [line.split()[0] for line in names if re.match(r"(ip6?t_(conntrack|state|CT|NOTRACK)|xt_(conntrack|state|CT)|nft_ct|nf_conntrack_netlink)\b", line)]
-        for edge in edges:
-            sh(f"rmmod {edge}", check=False)
+        def without_helpers():
+            for edge in edges():
+                sh(f"rmmod {edge}", check=False)
+            return not any(HELPERS.match(edge) for edge in edges())
+
+        # What the rules of a namespace hold is free a while after the namespace has gone.
+        wait_until(without_helpers, 20, "the helpers' modules are unloaded")
         sh("rmmod ip_conntrack" if self.ours else "modprobe -r nf_conntrack")
 
     def lines(self, namespace="firewall"):
