@@ -234,12 +234,17 @@ pub(crate) fn insert(
     Err(Refused)
 }
 
-/// Whether an expectation gives way to a new one of the same target.
+/// Whether an expectation gives way to a new one of the same target: one that says the same, also
+/// of another connection (talk announces a call twice, over two of them), or that is over.
 fn gives_way(old: &Expectation, new: &Expectation) -> bool {
-    let same_master = core::ptr::eq(&**old.master(), &**new.master());
-    same_master && old.what().class == new.what().class
-        || old.expired(netfilter::now())
-        || old.is_over()
+    let helper = |of: &Expectation| {
+        let session = of.master().session();
+        session.map(|session| core::ptr::from_ref(&**session.helper()))
+    };
+    let same = old.what().tuple == new.what().tuple
+        && old.what().anyone == new.what().anyone
+        && helper(old) == helper(new);
+    same || old.expired(netfilter::now()) || old.is_over()
 }
 
 /// Keeps within the limits of a class and of the namespace.

@@ -160,6 +160,8 @@ def test_what_is_expected(tracker):
             callee, caller = (site.client, site.server) if active else (site.server, site.client)
             listener, port = site.listener(callee, family)
             ends = site.address(caller, family), site.address(callee, family)
+            if not active:
+                control.say(f"{kind}\r\n".encode())
             (control.say if active else control.answer)(announcement(kind, family, ends[1], port))
             h.check_expected(site, h.expectation(site, *ends, port, SECONDS))
             w.check_equal(site.entries(f"dport={port}"), [], f"{kind}: entries before the data connection")
