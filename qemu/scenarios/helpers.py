@@ -275,6 +275,10 @@ def check_opens_nothing(site, announcements, good):
     said = []
     for family, by_client, words in announcements:
         control = Control(site, family)
+        # A server answers only what it was asked.
+        question = {"227": b"PASV\r\n", "229": b"EPSV\r\n"}.get(words[:3])
+        if question and not by_client:
+            control.say(question)
         teller, hearer = (control.client, control.server) if by_client else (control.server, control.client)
         teller.sendall(words.encode())
         said.append(hearer)

@@ -233,6 +233,29 @@ def test_what_opens_nothing(tracker):
 
 
 @w.ours_only
+def test_only_answers_count(tracker):
+    """What a server announces unasked, or twice, or to a browser that posts a form, opens nothing."""
+    with h.site(tracker, "ftp", "tcp", 21) as site:
+        site.guard()
+        answer = f"227 Entering Passive Mode ({ftp_port(w.SERVER, 5001)}).\r\n".encode()
+        control = h.Control(site)
+        control.answer(answer)
+        w.check_equal(site.expected(), [], "expected connections after an answer that nobody has asked for")
+        control.say(b"PASV\r\n")
+        control.answer(answer)
+        w.check_equal(len(site.expected()), 1, "expected connections after the answer to a question")
+        listener, _ = site.listener(site.server, 4, 5001)
+        site.call(site.client, w.SERVER, 5001)
+        listener.close()
+        control.answer(answer)
+        w.check_equal(site.expected(), [], "expected connections after a second answer to one question")
+        form = h.Control(site, greeting=None)
+        form.answer(b"220 ready\r\n")
+        form.say(f"POST / HTTP/1.1\r\n\r\nUSER x\r\nPORT {ftp_port(w.CLIENT, 5001)}\r\n".encode())
+        w.check_equal(site.expected(), [], "expected connections after a form that was posted")
+
+
+@w.ours_only
 def test_port_zero(tracker):
     """Stock expects a connection to port 0 after PORT and 227, which none can be."""
     announcements = (
