@@ -164,22 +164,17 @@ COMMIT
     def serve(self, *command, **options):
         """Starts the server, and waits until its port is open."""
         server = self.start(self.server, *command, **options)
-        w.wait_until(lambda: server.process.poll() is not None or self.is_open(self.server, self.port), 20,
+        w.wait_until(lambda: server.process.poll() is not None or self.is_open(), 20,
                      f"{server.name} listens at port {self.port}")
         w.check(server.process.poll() is None, f"{server.name} has ended, expected it to serve; it said: {server.said()}")
         return server
 
-    def is_open(self, namespace, port):
-        """Whether a port of a namespace is one of a server."""
-        with w.inside(namespace):
+    def is_open(self):
+        """Whether the server's port is open."""
+        with w.inside(self.server):
             lists = [Path(f"/proc/thread-self/net/{self.protocol}{family}").read_text() for family in ("", "6")]
         state = "0A" if self.protocol == "tcp" else "07"
-        return any(re.search(rf":{port:04X} \w+:0000 {state} ", text) for text in lists)
-
-    def run(self, *command, **options):
-        """Runs a client to its end; its exit code and what it said."""
-        client = self.start(self.client, *command, **options)
-        return client.wait(), client.said()
+        return any(re.search(rf":{self.port:04X} \w+:0000 {state} ", text) for text in lists)
 
     def end(self):
         """Ends all programs."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The helper for TFTP: tftpd-hpa with tftp-hpa, and requests made by hand."""
 
+import itertools
 import socket
 import struct
 
@@ -8,19 +9,35 @@ import helpers as h
 import world as w
 
 FILES = h.PLACE / "tftp"
+KINDS = tuple(itertools.product((4, 6), ("get", "put")))
 SECONDS = 300  # How long the server's answer is waited for.
 
 
 def tftpd(site):
+    """Starts the server, and waits until it answers a neighbour: it does not answer its first
+    question of IPv4, ever."""
     h.open_folder(FILES)
     site.serve("in.tftpd", "--foreground", "--secure", "--create", "--permissive", "--user", "nobody", str(FILES))
+    for family in (4, 6):
+        asker = site.world.socket(site.server, h.FAMILIES[family], socket.SOCK_DGRAM)
+        asker.settimeout(1)
+        w.wait_until(lambda: is_answered(asker, site.address(site.server, family)), 20, f"tftpd answers (IPv{family})")
+
+
+def is_answered(asker, address):
+    """Whether somebody is told that there is no such file."""
+    asker.sendto(struct.pack("!H", 1) + b"none\0octet\0", (address, 69))
+    try:
+        return asker.recv(100).startswith(struct.pack("!H", 5))
+    except TimeoutError:
+        return False
 
 
 def transfer(site, family, verb, suffix, patience):
     """Starts a client that puts or gets, and tries for so many seconds."""
     words = {"get": f"get file {h.PLACE}/got{family}{suffix}", "put": f"put {h.PLACE}/mine put{family}{suffix}"}
     script = h.PLACE / f"commands.{len(site.programs)}"
-    script.write_text(f"binary\nrexmt {min(patience, 10)}\ntimeout {patience}\n{words[verb]}\nquit\n")
+    script.write_text(f"binary\nrexmt {patience}\ntimeout {patience}\n{words[verb]}\nquit\n")
     with script.open() as stdin:
         return site.start(site.client, "tftp", f"-{family}", site.address(site.server, family), stdin=stdin)
 
@@ -32,17 +49,14 @@ def test_put_and_get(tracker):
         theirs, mine = h.random_file(FILES / "file", 20_000), h.random_file(h.PLACE / "mine", 20_000)
         tftpd(site)
         site.guard()
-        for family in (4, 6):
-            # One after the other: the server does not answer all of several at once.
-            for verb in ("get", "put"):
-                client = transfer(site, family, verb, "", h.LIMIT)
-                w.check_equal(client.wait(), 0, f"tftp with the helper: exit code; it said: {client.said()}; exit code")
+        for client in [transfer(site, *one, "", h.LIMIT) for one in KINDS]:
+            w.check_equal(client.wait(), 0, f"tftp with the helper: exit code; it said: {client.said()}; exit code")
         for family in (4, 6):
             h.check_same_file(h.PLACE / f"got{family}", theirs, f"get with the helper (IPv{family})")
             h.check_same_file(FILES / f"put{family}", mine, f"put with the helper (IPv{family})")
             site.check_counts(family, NEW=2, RELATED=2, dropped=0)
         site.guard(helped=False)
-        for client in [transfer(site, family, verb, ".none", 2) for family in (4, 6) for verb in ("get", "put")]:
+        for client in [transfer(site, *one, ".none", 2) for one in KINDS]:
             client.wait()
         for family in (4, 6):
             # The client makes its file before it asks, the server with the first request.
