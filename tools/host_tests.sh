@@ -38,7 +38,7 @@ export RUSTFLAGS="-C instrument-coverage" LLVM_PROFILE_FILE=/cache/coverage/%p-%
 rm -rf /cache/coverage
 run units
 cargo nextest list --locked --manifest-path /checkout/rust/Cargo.toml --config-file "$tools/nextest.toml" \
-	-p conntrack --list-type binaries-only --message-format json 2>/dev/null |
+	-p conntrack -p helpers --list-type binaries-only --message-format json 2>/dev/null |
 	python3 "$tools/coverage.py" /cache/coverage "$results/coverage.json" || code=$?
 unset LLVM_PROFILE_FILE
 # Every interleaving of small cases; loom replaces the atomics.

@@ -196,6 +196,8 @@ fn stream<H: Helper>(helper: &H, port: u16, input: &[u8]) -> Vec<Pinhole> {
     let connection = Connection::new(protocol::TCP, port, head);
     let found = connection.read(helper, &packets);
     let whole = found.concat();
+    // Of a packet with more than it may open the last count.
+    let crowded = found.iter().any(|found| found.len() == Wanted::MOST);
     // What comes later does not change what was found: not even if a segment is cut in two.
     let at = input.len().checked_rem(packets.len()).unwrap_or_default();
     if let Some((last, before)) = packets.get(..=at).and_then(<[_]>::split_last) {
@@ -205,10 +207,10 @@ fn stream<H: Helper>(helper: &H, port: u16, input: &[u8]) -> Vec<Pinhole> {
             part.push(Packet { payload, ..*last });
         }
         let part = connection.read(helper, &part).concat();
-        assert!(whole.starts_with(&part), "{part:?} of {whole:?}");
+        assert!(crowded || whole.starts_with(&part), "{part:?} of {whole:?}");
     }
     let in_order = packets.iter().all(|packet| packet.from_next == 0);
-    if in_order && found.iter().all(|found| found.len() < Wanted::MOST) {
+    if in_order && !crowded {
         assert_eq!(bytewise(helper, &connection, &packets), whole);
     }
     whole

@@ -94,8 +94,7 @@ impl Helper for Ftp {
         };
         lines.feed_all(message, |line| {
             if let Some(pinhole) = self.line(talk, message, line) {
-                // One packet of so many announcements is no client's; the rest of them is lost.
-                let _ = wanted.open(pinhole);
+                wanted.open(pinhole);
             }
         });
     }

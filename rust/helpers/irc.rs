@@ -115,8 +115,7 @@ impl Helper for Irc {
             stage.begin(line);
             if let (Stage::Open, Line::Whole(line)) = (*stage, line) {
                 if let Some(port) = offer(message, line) {
-                    // One packet of so many offers is no person's; the rest of them is lost.
-                    let _ = wanted.open(Pinhole {
+                    wanted.open(Pinhole {
                         caller: Caller::Anyone, // Nobody can know where the other client is.
                         ..Pinhole::to_sender(protocol::TCP, port)
                     });

@@ -239,14 +239,16 @@ impl Wanted {
         Self::default()
     }
 
-    /// Expects a connection; `false` where one packet has announced too many.
-    pub fn open(&mut self, pinhole: Pinhole) -> bool {
-        match self.pinholes.iter_mut().find(|place| place.is_none()) {
-            Some(place) => {
-                *place = Some(pinhole);
-                true
+    /// Expects a connection. Of more than [`Self::MOST`] the last count: they are the newest.
+    pub fn open(&mut self, pinhole: Pinhole) {
+        if self.pinholes.iter().all(Option::is_some) {
+            self.pinholes.rotate_left(1);
+            if let Some(last) = self.pinholes.last_mut() {
+                *last = None;
             }
-            None => false,
+        }
+        if let Some(place) = self.pinholes.iter_mut().find(|place| place.is_none()) {
+            *place = Some(pinhole);
         }
     }
 
