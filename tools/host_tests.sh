@@ -21,7 +21,8 @@ export PATH=/cache/nextest-$nextest/bin:$PATH
 
 python3 "$tools/state_tables.py" /src >"$results/state_tables"
 export STATE_TABLES=$results/state_tables
-export CARGO_TARGET_DIR=/cache/target
+# Cargo looks at times alone: what another checkout has built does not count here.
+export CARGO_TARGET_DIR=${results%/*}/target
 code=0
 run() {
 	local name=$1
@@ -42,6 +43,6 @@ cargo nextest list --locked --manifest-path /checkout/rust/Cargo.toml --config-f
 	python3 "$tools/coverage.py" /cache/coverage "$results/coverage.json" || code=$?
 unset LLVM_PROFILE_FILE
 # Every interleaving of small cases; loom replaces the atomics.
-export CARGO_TARGET_DIR=/cache/target-loom RUSTFLAGS="--cfg loom"
+export CARGO_TARGET_DIR=${results%/*}/target-loom RUSTFLAGS="--cfg loom"
 run loom --release -p rcu_table --test loom
 exit "$code"

@@ -35,6 +35,7 @@ def main():
     results = Path(sys.argv[1])
     cases = [*host(results),
              *listed(results / "coverage.json", "coverage"),
+             *listed(results / "fuzz.json", "fuzz"),
              *listed(results / "setup.json", "setup"),
              *listed(results / "difftest.json", "difftest"),
              *listed(results / "kunit/kunit.json", "kunit"),

@@ -103,8 +103,9 @@ impl Expectations {
         read: &'g ReadSide<'_>,
     ) -> (u32, Option<Seen<'g, Expectation>>) {
         let count = Cell::new(0_u32);
-        let least = Cell::new(None);
+        let least = Cell::new(None::<(Option<Ticks>, *const Expectation)>);
         let now = netfilter::now();
+        // To the end of the chain: whatever comes later in it was put in earlier.
         self.table.find(hash, read, |expectation, side| {
             if side == Side::Reply
                 && is_of(expectation, master)
@@ -112,17 +113,16 @@ impl Expectations {
             {
                 count.set(count.get().saturating_add(1));
                 let left = expectation.what().expires.remaining(now);
-                if least.get().is_none_or(|least| left < least) {
-                    least.set(Some(left));
+                if least.get().is_none_or(|(least, _)| left <= least) {
+                    least.set(Some((left, core::ptr::from_ref(expectation))));
                 }
             }
             false
         });
-        let oldest = self.table.find(hash, read, |expectation, side| {
-            side == Side::Reply
-                && is_of(expectation, master)
-                && expectation.what().class == class
-                && Some(expectation.what().expires.remaining(now)) <= least.get()
+        let oldest = self.table.find(hash, read, |expectation, _| {
+            least
+                .get()
+                .is_some_and(|(_, oldest)| core::ptr::eq(oldest, expectation))
         });
         (count.get(), oldest.map(|(oldest, _)| oldest))
     }
