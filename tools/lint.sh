@@ -31,7 +31,7 @@ step "clippy on the host's crates" "$cache/lint/host.log" "$env/enter.sh" bash -
 step "clippy on the modules, with the kernel's lints" "$cache/lint/modules.log" "$env/enter.sh" bash -ec '
 	rm -rf /cache/lint/build
 	mkdir -p /cache/lint/build
-	make -C /build M=/checkout MO=/cache/lint/build KUNIT_SUITES=y CLIPPY=1 -j"$(nproc)" modules 2>&1 | tee /cache/lint/clippy.out
+	make -C /build M=/checkout MO=/cache/lint/build KUNIT_SUITES=y EXAMPLE=m CLIPPY=1 -j"$(nproc)" modules 2>&1 | tee /cache/lint/clippy.out
 	if grep -qE "^(warning|error)|WARNING: modpost|objtool:" /cache/lint/clippy.out; then
 		echo "warnings count as errors here"
 		exit 1

@@ -30,7 +30,7 @@ fn fresh6(ftp: &Ftp) -> Stream<'_, Ftp> {
 }
 
 /// The same after the log-in.
-fn logged_in<'a>(mut stream: Stream<'a, Ftp>) -> Stream<'a, Ftp> {
+fn logged_in(mut stream: Stream<'_, Ftp>) -> Stream<'_, Ftp> {
     for said in login() {
         assert_eq!(stream.send(&said), []);
     }
