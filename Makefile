@@ -5,6 +5,9 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 # Where modules_install puts things; empty for this machine.
 INSTALL_MOD_PATH ?=
+# STATIC=y: the helpers in one module with the tracker.
+STATIC ?=
+export STATIC
 # DEBUG=1: the kernel with everything that finds mistakes.
 DEBUG ?=
 flavour := $(if $(filter-out 0,$(DEBUG)),debug,plain)
@@ -17,7 +20,7 @@ help: ## Lists what can be done
 	@sed -n 's/^\(run\|test\|difftest\|fuzz\|shell\|lint\|env\): ## /  make \1 - /p' $(MAKEFILE_LIST) | expand -t 20
 	@echo 'For a kernel of your own:'
 	@sed -n 's/^\(modules\|modules_install\|clean\|rust-analyzer\):[^#]*## /  make \1 - /p' $(MAKEFILE_LIST)
-	@echo 'Variables: KDIR=$(KDIR) INSTALL_MOD_PATH= DEBUG= (run, test, shell) N= SEED= SECONDS= IP_CONNTRACK_CACHE= KERNEL_SERIES= KERNEL_SOURCE='
+	@echo 'Variables: KDIR=$(KDIR) INSTALL_MOD_PATH= STATIC= DEBUG= (run, test, shell) N= SEED= SECONDS= IP_CONNTRACK_CACHE= KERNEL_SERIES= KERNEL_SOURCE='
 
 .PHONY: run test difftest fuzz shell lint env
 run: ## Boots a kernel of its own in a virtual machine, loads the module and shows connections being tracked

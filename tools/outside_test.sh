@@ -10,6 +10,12 @@ git -C /checkout -c safe.directory=/checkout ls-files -z | (cd /checkout && xarg
 make -s -C "$folder/checkout" KDIR=/build INSTALL_MOD_PATH="$folder/root" -j"$(nproc)" modules_install
 make -s -C "$folder/checkout" KDIR=/build rust-analyzer
 mv "$folder/checkout/rust-project.json" "$folder/"
+# One image with the helpers, which answers to their names.
+make -s -C "$folder/checkout" KDIR=/build STATIC=y -j"$(nproc)" modules >"$folder/static.log" 2>&1 || {
+	tail -n 20 "$folder/static.log"
+	exit 1
+}
+modinfo -F alias "$folder/checkout/ip_conntrack.ko" | grep -qx ip_conntrack_ftp
 # What the user built with is gone.
 rm -r "$folder/checkout"
 

@@ -9,6 +9,8 @@
     clippy::unwrap_used
 )]
 
+#[cfg(ip_conntrack_static)]
+mod built_in;
 mod confirm;
 mod counts;
 mod evict;
@@ -53,6 +55,8 @@ module! {
 
 /// What is switched on while the module is loaded, in the order in which it is switched off.
 struct Module {
+    #[cfg(ip_conntrack_static)]
+    _helpers: built_in::BuiltIn,
     _namespaces: Registration<Namespace>,
     _reaper: Periodic<Reaper>,
     _hook: CtHook<Namespace>,
@@ -81,6 +85,8 @@ impl kernel::Module for Module {
             shared.max()
         );
         Ok(Self {
+            #[cfg(ip_conntrack_static)]
+            _helpers: built_in::BuiltIn::register(module)?,
             _namespaces: namespaces,
             _reaper: reaper,
             _hook: hook,
