@@ -14,32 +14,33 @@ const ROUNDS: usize = 4;
 /// A packet at its last hook.
 #[inline]
 pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
-    let verdict = confirm(net, skb);
+    let Attached::Conn(conn, ctinfo) = skb.attached() else {
+        return Verdict::Accept;
+    };
+    let status = conn.status();
+    if status.contains(Status::CONFIRMED) {
+        return match conn.session() {
+            None => Verdict::Accept,
+            Some(_) => help::packet(net, skb, read),
+        };
+    }
+    // An ICMP error or a reset of our own goes the other way: it starts nothing.
+    if ctinfo.direction() == Direction::Reply {
+        return Verdict::Accept;
+    }
+    let verdict = match skb.conn() {
+        Some((conn, _)) if !status.contains(Status::DYING) => insert(net, skb, conn, ctinfo),
+        _ => {
+            net.tracker().counts.event(Event::InsertFailed);
+            Verdict::Drop
+        }
+    };
     // What a helper reads has come through: nothing that it announces was kept out before.
     match skb.attached() {
         Attached::Conn(conn, _) if verdict == Verdict::Accept && conn.session().is_some() => {
             help::packet(net, skb, read)
         }
         _ => verdict,
-    }
-}
-
-#[inline]
-fn confirm(net: &Net<Namespace>, skb: &mut Skb) -> Verdict {
-    let Attached::Conn(conn, ctinfo) = skb.attached() else {
-        return Verdict::Accept;
-    };
-    let status = conn.status();
-    // An ICMP error or a reset of our own goes the other way: it starts nothing.
-    if status.contains(Status::CONFIRMED) || ctinfo.direction() == Direction::Reply {
-        return Verdict::Accept;
-    }
-    match skb.conn() {
-        Some((conn, _)) if !status.contains(Status::DYING) => insert(net, skb, conn, ctinfo),
-        _ => {
-            net.tracker().counts.event(Event::InsertFailed);
-            Verdict::Drop
-        }
     }
 }
 
