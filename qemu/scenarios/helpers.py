@@ -216,7 +216,11 @@ COMMIT
         caller = self.world.socket(namespace, FAMILIES[family], socket.SOCK_STREAM)
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         caller.bind((self.address(namespace, family), source))
-        caller.connect((address, port))
+        try:
+            caller.connect((address, port))
+        except TimeoutError:
+            raise w.Mismatch(f"a call to port {port} of {address} got no answer, expected the firewall to let it pass: "
+                             f"{self.counts(family)}") from None
         return caller
 
     def check_unreachable(self, namespace, address, port, what):

@@ -165,3 +165,7 @@ def test_ports_that_are_none(tracker):
             w.check(words.encode() in client.recv(1000), f"the answer has not come as it was sent, expected {words!r} in it")
             w.check_equal(site.expected(), [], f"expected connections after {words!r}")
         site.check_unreachable(site.client, w.SERVER, 5001, "a port that nobody has named")
+        # The same two are believed still.
+        server.sendto(b"Amanda 2.6 REP HANDLE 000-00000000 SEQ 1\nCONNECT DATA 5001\n", asker)
+        w.check(b"5001" in client.recv(1000), "the good answer has not come, expected it")
+        h.check_expected(site, h.expectation(site, w.CLIENT, w.SERVER, 5001, SECONDS))
