@@ -28,6 +28,7 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
     if ctinfo.direction() == Direction::Reply {
         return Verdict::Accept;
     }
+    let helped = conn.session().is_some();
     let verdict = match skb.conn() {
         Some((conn, _)) if !status.contains(Status::DYING) => insert(net, skb, conn, ctinfo),
         _ => {
@@ -35,13 +36,11 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
             Verdict::Drop
         }
     };
-    // What a helper reads has come through: nothing that it announces was kept out before.
-    match skb.attached() {
-        Attached::Conn(conn, _) if verdict == Verdict::Accept && conn.session().is_some() => {
-            help::packet(net, skb, read)
-        }
-        _ => verdict,
+    if helped && verdict == Verdict::Accept {
+        // It has come through: nothing that it announces was kept out before.
+        return help::packet(net, skb, read);
     }
+    verdict
 }
 
 fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtInfo) -> Verdict {
@@ -78,7 +77,7 @@ fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtIn
 fn resolve(
     net: &Net<Namespace>,
     skb: &mut Skb,
-    mine: &Conn,
+    mine: &Ref<Conn>,
     other: Ref<Conn>,
     ctinfo: CtInfo,
 ) -> Verdict {
@@ -90,7 +89,7 @@ fn resolve(
         other.tuple(Direction::Original).matches(a) && other.tuple(Direction::Reply).matches(b)
     };
     let same = pair(original, reply) || pair(reply, original);
-    if !same || !mine.lock().may_merge() {
+    if !same || !Conn::lock(mine).may_merge() {
         return lost(net, Reason::Clash);
     }
     net.tracker().counts.event(Event::ClashResolved);

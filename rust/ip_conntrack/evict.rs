@@ -3,7 +3,7 @@
 
 use conntrack::{status::Status, time::Ticks};
 use netfilter::{Conn, Net, ReadSide};
-use rcu_table::Ref;
+use rcu_table::{Ref, Seen};
 
 use crate::{counts::Event, namespace::Namespace};
 
@@ -27,7 +27,7 @@ enum Worth {
 }
 
 /// What a connection is worth; `None` where it stays.
-fn worth(net: &Net<Namespace>, conn: &Conn) -> Option<Worth> {
+fn worth(net: &Net<Namespace>, conn: &Seen<'_, Conn>) -> Option<Worth> {
     let status = conn.status();
     if !conn.in_namespace(net.census())
         || status.contains(Status::DYING)
@@ -40,7 +40,9 @@ fn worth(net: &Net<Namespace>, conn: &Conn) -> Option<Worth> {
         .remaining(netfilter::now())
         .unwrap_or_default();
     if status.contains(Status::ASSURED) {
-        return conn.lock().is_closing().then_some(Worth::Closing(left));
+        return Conn::lock(&conn.get()?)
+            .is_closing()
+            .then_some(Worth::Closing(left));
     }
     Some(if status.contains(Status::SEEN_REPLY) {
         Worth::Answered(left)

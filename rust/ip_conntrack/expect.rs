@@ -137,21 +137,21 @@ fn target(net: &Net<Namespace>, tuple: &Tuple) -> u32 {
     net.tracker().shared.hash(net, &tuple.without_source())
 }
 
-/// The expectation of a new connection, which is taken out unless it is permanent.
+/// Whether a namespace expects anything.
 #[inline]
+pub(crate) fn any(net: &Net<Namespace>) -> bool {
+    net.census().expected().load(Ordering::Relaxed) != 0
+}
+
+/// The expectation of a new connection, which is taken out unless it is permanent.
 pub(crate) fn take(
     net: &Net<Namespace>,
     tuple: &Tuple,
     read: ReadSide<'_>,
 ) -> Option<Ref<Expectation>> {
-    if net.census().expected().load(Ordering::Relaxed) == 0 {
+    if !any(net) {
         return None;
     }
-    find(net, tuple, read)
-}
-
-#[cold]
-fn find(net: &Net<Namespace>, tuple: &Tuple, read: ReadSide<'_>) -> Option<Ref<Expectation>> {
     let tracker = net.tracker();
     let expectations = tracker.shared.expectations();
     let now = netfilter::now();

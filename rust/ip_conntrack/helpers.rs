@@ -116,24 +116,13 @@ impl Helpers {
         })
     }
 
-    /// The helper that has the destination of `tuple` as a port of its own.
-    #[inline]
-    pub(crate) fn of_port(&self, tuple: &Tuple) -> Option<Arc<Handle>> {
-        let port = u16::from_be_bytes(tuple.dst_id());
-        if self.ports.load(Ordering::Relaxed) & bit(port) == 0 {
-            return None;
-        }
-        self.search(port, tuple.protocol())
-    }
-
-    #[cold]
-    fn search(&self, port: u16, protocol: u8) -> Option<Arc<Handle>> {
-        let port = Port::new(port);
+    /// The helper that has a port of its own.
+    fn of_port(&self, port: u16, protocol: u8) -> Option<Arc<Handle>> {
+        let port = Some(Port::new(port)?);
         self.list.with(|list| {
             let mut helpers = list.helpers.iter();
-            let known = helpers.find(|known| {
-                port.is_some() && known.ports.contains(&port) && known.helper.reads(protocol)
-            })?;
+            let known = helpers
+                .find(|known| known.ports.contains(&port) && known.helper.reads(protocol))?;
             Some(known.helper.clone())
         })
     }
@@ -241,18 +230,21 @@ pub(crate) fn template(shared: &Shared, helper: &Arc<Handle>) -> Option<Ref<Conn
     shared.templates().make(shared.cache(), session)
 }
 
-/// The helper of a new connection: that of its rule, or of its port.
+/// Whether a new connection may be to a helper's port.
 #[inline]
-pub(crate) fn assigned(
-    tracker: &Namespace,
-    template: Option<&Conn>,
-    tuple: &Tuple,
-) -> Option<Arc<Handle>> {
-    match template.and_then(Conn::session) {
-        Some(session) => Some(session.helper().clone()),
-        None if tracker.assign_helpers.get() => tracker.shared.helpers().of_port(tuple),
-        None => None,
+pub(crate) fn may_be_assigned(tracker: &Namespace, tuple: &Tuple) -> bool {
+    let ports = tracker.shared.helpers().ports.load(Ordering::Relaxed);
+    ports & bit(u16::from_be_bytes(tuple.dst_id())) != 0 && tracker.assign_helpers.get()
+}
+
+/// The helper whose port a new connection is to.
+pub(crate) fn assigned(tracker: &Namespace, tuple: &Tuple) -> Option<Arc<Handle>> {
+    if !may_be_assigned(tracker, tuple) {
+        return None;
     }
+    let port = u16::from_be_bytes(tuple.dst_id());
+    let helpers = tracker.shared.helpers();
+    helpers.of_port(port, tuple.protocol())
 }
 
 /// A module that registers a helper: its ports are what the module is given as `ports=`, or else

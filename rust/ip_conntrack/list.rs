@@ -64,7 +64,7 @@ impl<const LONG: bool> Listing for Connections<LONG> {
     fn show(net: &Net<Namespace>, place: &Place, out: &mut Buffer<'_>) {
         let Some(conn) = &place.current else { return };
         let config = &net.tracker().config;
-        let state = conn.lock().detail(config);
+        let state = Conn::lock(conn).detail(config);
         // This place holds one of them.
         let held = u32::from(!LONG);
         let entry = Entry {

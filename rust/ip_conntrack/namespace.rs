@@ -100,7 +100,7 @@ impl Tracker for Namespace {
         Some(*conn.tuple(direction.other()))
     }
 
-    fn set_closing(net: &Net<Self>, conn: &Conn) {
+    fn set_closing(net: &Net<Self>, conn: &Ref<Conn>) {
         track::close(net, conn);
     }
 

@@ -11,7 +11,7 @@ use conntrack::{
     tuple::{protocol, Direction, Tuple},
 };
 use kernel::prelude::*;
-use netfilter::{Attached, Conn, Context, Expectation, Net, NewConn, Session, Verdict, Window};
+use netfilter::{Attached, Conn, Context, Net, NewConn, Session, Verdict, Window};
 use rcu_table::Ref;
 
 use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related};
@@ -187,11 +187,16 @@ fn ctinfo(status: Status, direction: Direction) -> CtInfo {
 
 /// What a packet does to its connection.
 #[inline]
-fn update(net: &Net<Namespace>, conn: &Conn, direction: Direction, packet: &Packet<'_>) -> Outcome {
+fn update(
+    net: &Net<Namespace>,
+    conn: &Ref<Conn>,
+    direction: Direction,
+    packet: &Packet<'_>,
+) -> Outcome {
     let now = netfilter::now();
     let config = &net.tracker().config;
     let outcome = {
-        let mut state = conn.lock();
+        let mut state = Conn::lock(conn);
         let before = Before {
             status: conn.status(),
             remaining: conn.expires().remaining(now).unwrap_or_default(),
@@ -249,16 +254,12 @@ fn open(
         }
         return no_room(config, Reason::TableFull);
     }
-    let expectation = expect::take(net, tuple, context.read);
-    let Ok(session) = session(context, tuple, expectation.as_deref(), template) else {
+    let Ok(origin) = origin(context, tuple, template) else {
         return no_room(config, Reason::NoMemory);
     };
-    let (ctinfo, born, master) = match &expectation {
-        Some(expectation) => {
-            let master = expectation.master().clone();
-            (CtInfo::Related, Status::EXPECTED, Some(master))
-        }
-        None => (CtInfo::New, Status::NONE, None),
+    let (ctinfo, born) = match origin.master {
+        Some(_) => (CtInfo::Related, Status::EXPECTED),
+        None => (CtInfo::New, Status::NONE),
     };
     let new = NewConn {
         original: tuple,
@@ -266,8 +267,8 @@ fn open(
         state,
         timeout: effect.timeout.unwrap_or_default(),
         status: effect.set | born,
-        master,
-        session,
+        master: origin.master,
+        session: origin.session,
     };
     match net.new_conn(tracker.shared.cache(), new) {
         Some(conn) => Decision::Tracked(conn, ctinfo),
@@ -275,30 +276,62 @@ fn open(
     }
 }
 
-/// What a helper is to keep of a new connection: that of its master, where it wants to read on,
-/// or the one that a rule or the port says; `None` without a helper.
+/// Where a connection comes from, and who reads it.
+struct Origin {
+    /// The connection that has announced it.
+    master: Option<Ref<Conn>>,
+    /// What a helper is to keep of it.
+    session: Option<KBox<Session>>,
+}
+
+/// Most connections come from nowhere, and nobody reads them.
 #[inline]
-fn session(
+fn origin(
     context: &Context<'_, Namespace>,
     tuple: &Tuple,
-    expectation: Option<&Expectation>,
     template: Option<&Conn>,
-) -> Result<Option<KBox<Session>>, NoMemory> {
-    let helper = match expectation {
-        None => helpers::assigned(context.net.tracker(), template, tuple),
-        Some(expectation) if expectation.what().helped => expectation
-            .master()
-            .session()
-            .map(|session| session.helper().clone()),
-        Some(_) => None,
-    };
-    match helper {
-        Some(helper) if helper.is_alive() && helper.reads(tuple.protocol()) => {
-            let session = Session::new(&helper, context.read);
-            session.map(Some).ok_or(NoMemory)
-        }
-        _ => Ok(None),
+) -> Result<Origin, NoMemory> {
+    let plain = template.is_none()
+        && !expect::any(context.net)
+        && !helpers::may_be_assigned(context.net.tracker(), tuple);
+    if plain {
+        return Ok(Origin {
+            master: None,
+            session: None,
+        });
     }
+    search_origin(context, tuple, template)
+}
+
+/// An expected connection is read by the helper of its master, if that wants to read on; any other
+/// by the one that a rule or the port says.
+#[cold]
+#[inline(never)]
+fn search_origin(
+    context: &Context<'_, Namespace>,
+    tuple: &Tuple,
+    template: Option<&Conn>,
+) -> Result<Origin, NoMemory> {
+    let helper_of = |conn: &Conn| conn.session().map(|session| session.helper().clone());
+    let expectation = expect::take(context.net, tuple, context.read);
+    let helper = match &expectation {
+        Some(expectation) if expectation.what().helped => helper_of(expectation.master()),
+        Some(_) => None,
+        None => match template {
+            Some(template) => helper_of(template),
+            None => helpers::assigned(context.net.tracker(), tuple),
+        },
+    };
+    let session = match helper {
+        Some(helper) if helper.is_alive() && helper.reads(tuple.protocol()) => {
+            Some(Session::new(&helper, context.read).ok_or(NoMemory)?)
+        }
+        _ => None,
+    };
+    Ok(Origin {
+        master: expectation.map(|expectation| expectation.master().clone()),
+        session,
+    })
 }
 
 /// There is no memory for a helper's session.
@@ -314,12 +347,12 @@ fn no_room(config: &Config, reason: Reason) -> Decision {
 }
 
 /// This host has reset a connection.
-pub(crate) fn close(net: &Net<Namespace>, conn: &Conn) {
+pub(crate) fn close(net: &Net<Namespace>, conn: &Ref<Conn>) {
     if !conn.status().contains(Status::CONFIRMED) {
         return;
     }
     let timeouts = &net.tracker().config.timeouts;
-    let timeout = match &mut *conn.lock() {
+    let timeout = match &mut *Conn::lock(conn) {
         State::Tcp(tcp) => tcp.close(timeouts),
         _ => None,
     };

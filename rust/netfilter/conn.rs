@@ -46,15 +46,22 @@ const _: () = assert!(PREFIX % 8 == 0 && align_of::<raw::nf_conn>() == 8);
 /// - The tuples, the master and the session are not written after the connection was made, and
 ///   go with its memory: a grace period after the last reference.
 /// - `master` is null, or a reference that the connection owns.
-/// - `state` is read and written only under the lock, or before the connection is shared.
+/// - `tail` is the state while there are references; it is read and written only under the lock, by
+///   who has one, or before the connection is shared. Afterwards it belongs to RCU.
 /// - `census` outlives the connection: a namespace waits until its census is zero.
 #[repr(C, align(8))]
 pub struct Conn {
     prefix: UnsafeCell<MaybeUninit<[u64; PREFIX / 8]>>,
     census: NonNull<Census>,
     session: Option<KBox<Session>>,
-    state: UnsafeCell<State>,
-    grace: UnsafeCell<raw::callback_head>,
+    tail: UnsafeCell<Tail>,
+}
+
+/// The end of a connection's memory.
+#[repr(C)]
+union Tail {
+    state: State,
+    grace: raw::callback_head,
 }
 
 // SAFETY: what is shared is atomic, immutable or under the lock.
@@ -154,7 +161,7 @@ impl Conn {
             }
             (&raw mut (*conn).census).write(NonNull::from(census));
             (&raw mut (*conn).session).write(new.session);
-            (&raw mut (*conn).state).write(UnsafeCell::new(new.state));
+            (&raw mut (*conn).tail).write(UnsafeCell::new(Tail { state: new.state }));
         }
         census.enter();
         // SAFETY: fully made, with a count of one, which the reference takes over.
@@ -257,12 +264,13 @@ impl Conn {
         self.status().contains(Status::CONFIRMED) && self.expires().remaining(now).is_none()
     }
 
-    /// Locks the protocol's state.
+    /// Locks the protocol's state: only for who has a reference, for it goes with the last.
     #[inline]
-    pub fn lock(&self) -> StateGuard<'_> {
+    pub fn lock(this: &Ref<Self>) -> StateGuard<'_> {
         // SAFETY: the lock was initialised with the connection.
-        unsafe { raw::ipct_spin_lock_bh((&raw mut (*self.head()).lock).cast()) };
-        StateGuard { conn: self }
+        unsafe { raw::ipct_spin_lock_bh((&raw mut (*this.head()).lock).cast()) };
+        // INVARIANT: locked, and the reference lives as long as the guard.
+        StateGuard { conn: this }
     }
 
     /// Whether it belongs to the namespace that `census` counts.
@@ -324,8 +332,9 @@ impl Conn {
         let conn = unsafe { this.as_ref() };
         let census = conn.census;
         if conn.status().contains(Status::CONFIRMED) {
-            // SAFETY: `grace` is used for nothing else, and this happens once.
-            unsafe { raw::call_rcu(conn.grace.get(), Some(give_back)) };
+            // SAFETY: nobody has a reference, so nobody reads the state, in whose place this is;
+            // and this happens once.
+            unsafe { raw::call_rcu(conn.tail.get().cast(), Some(give_back)) };
         } else {
             // SAFETY: never in the table, so no reader can have seen it.
             unsafe { free(this.as_ptr()) };
@@ -340,10 +349,10 @@ impl Conn {
 ///
 /// # Safety
 ///
-/// Called by RCU with the `grace` field of a connection that nobody can reach.
+/// Called by RCU with the tail of a connection that nobody can reach.
 unsafe extern "C" fn give_back(head: *mut raw::callback_head) {
-    // SAFETY: `head` is the `grace` field of a connection.
-    unsafe { free(head.byte_sub(offset_of!(Conn, grace)).cast()) };
+    // SAFETY: `head` is the tail of a connection.
+    unsafe { free(head.byte_sub(offset_of!(Conn, tail)).cast()) };
 }
 
 /// Gives back what a connection owns, and its memory.
@@ -418,7 +427,7 @@ pub(crate) fn side(at: rcu_table::Side) -> Direction {
 ///
 /// # Invariants
 ///
-/// The connection's lock is held.
+/// The connection's lock is held, and somebody has a reference.
 pub struct StateGuard<'a> {
     conn: &'a Conn,
 }
@@ -429,7 +438,7 @@ impl Deref for StateGuard<'_> {
     #[inline]
     fn deref(&self) -> &State {
         // SAFETY: the lock is held.
-        unsafe { &*self.conn.state.get() }
+        unsafe { &(*self.conn.tail.get()).state }
     }
 }
 
@@ -437,7 +446,7 @@ impl DerefMut for StateGuard<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut State {
         // SAFETY: the lock is held, and `self` is borrowed alone.
-        unsafe { &mut *self.conn.state.get() }
+        unsafe { &mut (*self.conn.tail.get()).state }
     }
 }
 

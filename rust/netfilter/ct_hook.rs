@@ -3,6 +3,7 @@
 
 use core::{
     marker::PhantomData,
+    mem::ManuallyDrop,
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
 };
@@ -15,6 +16,8 @@ use kernel::{
     ffi::c_int,
     sync::{rcu, SetOnce},
 };
+
+use rcu_table::Ref;
 
 use crate::{
     conn::Conn,
@@ -156,8 +159,9 @@ unsafe extern "C" fn set_closing<T: Tracker>(conn: *mut raw::nf_conntrack) {
     // SAFETY: held by the caller, and one of ours; its namespace lives as long.
     unsafe {
         let net = net_of(conn.cast());
-        let conn = &*conn.cast::<Conn>();
-        in_net::<T, _>(net, |net, _| T::set_closing(net, conn));
+        // The caller's count stays with it.
+        let held = ManuallyDrop::new(Ref::from_raw(NonNull::new_unchecked(conn).cast::<Conn>()));
+        in_net::<T, _>(net, |net, _| T::set_closing(net, &held));
     }
 }
 

@@ -63,7 +63,7 @@ pub trait Tracker: Sized + Send + Sync + 'static {
     fn answer(net: &Net<Self>, skb: &Skb, read: ReadSide<'_>) -> Option<Tuple>;
 
     /// The connection was reset by this host itself.
-    fn set_closing(net: &Net<Self>, conn: &Conn);
+    fn set_closing(net: &Net<Self>, conn: &Ref<Conn>);
 
     /// Takes all connections of the namespace out of the table. May sleep.
     fn flush(net: &Net<Self>);

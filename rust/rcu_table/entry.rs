@@ -214,7 +214,7 @@ impl<E: Node> Seen<'_, E> {
     /// A reference of one's own; `None` where the entry is just being destroyed.
     #[must_use]
     #[inline]
-    pub fn get(self) -> Option<Ref<E>> {
+    pub fn get(&self) -> Option<Ref<E>> {
         // SAFETY: `try_get` has added the count that the reference takes over.
         self.try_get().then(|| unsafe { Ref::from_raw(self.entry) })
     }

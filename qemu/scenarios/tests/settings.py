@@ -12,7 +12,7 @@ SEEDS = Path("/proc/sys/net/ipv4/netfilter")
 
 # Names without their beginning, and their defaults; those without one depend on the memory.
 DEFAULTS = {
-    "buckets": None, "checksum": 1, "count": None, "generic_timeout": 600, "gre_timeout": 30,
+    "buckets": None, "checksum": 1, "count": None, "expect_max": None, "generic_timeout": 600, "gre_timeout": 30,
     "gre_timeout_stream": 180, "icmp_timeout": 30, "icmpv6_timeout": 30, "log_invalid": 0, "max": None,
     "sctp_timeout_closed": 10, "sctp_timeout_cookie_echoed": 3, "sctp_timeout_cookie_wait": 3,
     "sctp_timeout_established": 210, "sctp_timeout_heartbeat_sent": 30, "sctp_timeout_shutdown_ack_sent": 3,
@@ -23,7 +23,7 @@ DEFAULTS = {
     "tcp_timeout_syn_sent": 120, "tcp_timeout_time_wait": 120, "tcp_timeout_unacknowledged": 300,
     "udp_timeout": 30, "udp_timeout_stream": 120,
 }
-GLOBAL = {"max", "buckets"}
+GLOBAL = {"max", "buckets", "expect_max"}
 # Stock's table changes its size; ours does not yet.
 READ_ONLY = {"ours": {"count", "buckets"}, "stock": {"count"}}
 
@@ -41,6 +41,8 @@ def test_names_and_defaults(tracker):
     for name, default in DEFAULTS.items():
         if default is not None:
             w.check_equal(int(found[name].read_text()), default, name)
+    buckets = int(found["buckets"].read_text())
+    w.check_equal(int(found["expect_max"].read_text()), max(buckets // 256, 1) * 4, "expect_max")
     w.check_equal(Path("/proc/sys/net/nf_conntrack_max").read_text(), found["max"].read_text(), "net.nf_conntrack_max")
 
 

@@ -229,3 +229,38 @@ fn protocols_have_the_kernels_names() {
         ["icmp", "tcp", "udp", "gre", "sctp", "icmpv6", "unknown"]
     );
 }
+
+#[test]
+fn what_is_expected() {
+    let expected = tuple(
+        6,
+        [192, 168, 1, 9],
+        0,
+        [192, 168, 1, 6],
+        5001u16.to_be_bytes(),
+    );
+    let of = |tuple: &Tuple, permanent| {
+        let entry = conntrack::show::Expected {
+            remaining: 299,
+            tuple,
+            permanent,
+            helper: b"ftp",
+        };
+        let (mut short, mut long) = (String::new(), String::new());
+        entry.write_line(&mut short).unwrap();
+        entry.write_long_line(&mut long).unwrap();
+        (short, long)
+    };
+    let ends = "src=192.168.1.9 dst=192.168.1.6 sport=0 dport=5001 ";
+    assert_eq!(
+        of(&expected, false),
+        (
+            format!("299 proto=6 {ends}\n"),
+            format!("299 l3proto = 2 proto=6 {ends}ftp\n")
+        )
+    );
+    assert_eq!(
+        of(&expected, true).1,
+        format!("299 l3proto = 2 proto=6 {ends}PERMANENT ftp\n")
+    );
+}

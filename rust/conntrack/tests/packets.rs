@@ -6,9 +6,10 @@ mod common;
 use common::{flow, icmp, icmp6, other, parse, tcp, udp, udp6, Entry, CLIENT, HZ, SERVER};
 use conntrack::{
     ctinfo::CtInfo,
-    packet::{protocol_of, tuple_of, Bytes, Checksum, Class},
+    packet::{protocol_of, tuple_of, Bytes, Checksum, Class, Packet},
     proto::State,
     reason::Reason,
+    seq::Seq,
     setting::Setting,
     show::Detail,
     status::Status,
@@ -46,6 +47,54 @@ fn of_an_invalid_packet_is_told_what_can_be_read() {
     );
     assert_eq!(cut.protocol(), 17);
     assert_eq!(of(&whole[..19]), None);
+}
+
+#[test]
+fn the_payload_is_what_follows_the_transport_header() {
+    let payload = |bytes: &[u8]| {
+        let packet = parse(bytes).unwrap();
+        packet.payload().map(|(bytes, seq)| (bytes.to_vec(), seq))
+    };
+    let datagram = udp(C, 5);
+    assert_eq!(
+        payload(&datagram),
+        Some((datagram[28..].to_vec(), Seq::default()))
+    );
+    // What follows the datagram in its packet is none of it.
+    let padded = [&datagram[..], b"padding"].concat();
+    assert_eq!(payload(&padded), payload(&datagram));
+    let datagram = udp6(C, 5);
+    assert_eq!(payload(&datagram).unwrap().0, datagram[48..]);
+    let segment = tcp(C, "A", 77, 1, 9);
+    assert_eq!(
+        payload(&segment),
+        Some((segment[40..].to_vec(), Seq::new(77)))
+    );
+    assert_eq!(segment[40..].len(), 9);
+    assert_eq!(
+        payload(&tcp(C, "A", 77, 1, 0)),
+        Some((vec![], Seq::new(77)))
+    );
+    assert_eq!(payload(&icmp(C, 8, 0, 1, b"x")), None);
+    // Not all at hand.
+    let short = Bytes::new(&segment[..44], segment.len() as u32, &());
+    assert_eq!(
+        Packet::parse(Family::Ipv4, short)
+            .unwrap()
+            .payload()
+            .map(|_| ()),
+        None
+    );
+}
+
+#[test]
+fn without_source_a_tuple_has_its_destination() {
+    let tuple = flow(&udp(C, 5)).without_source();
+    assert_eq!((tuple.src_words(), tuple.src_id()), ([0; 4], [0; 2]));
+    assert_eq!(
+        (tuple.dst(), tuple.dst_id()),
+        (flow(&udp(C, 5)).dst(), flow(&udp(C, 5)).dst_id())
+    );
 }
 
 #[test]
