@@ -254,9 +254,13 @@ fn open(
         }
         return no_room(config, Reason::TableFull);
     }
-    let Ok(origin) = origin(context, tuple, template) else {
+    // Most connections come from nowhere, and nobody reads them.
+    let plain =
+        template.is_none() && !expect::any(net) && !helpers::may_be_assigned(tracker, tuple);
+    let mut origin = Origin::default();
+    if !plain && origin.search(context, tuple, template).is_err() {
         return no_room(config, Reason::NoMemory);
-    };
+    }
     let (ctinfo, born) = match origin.master {
         Some(_) => (CtInfo::Related, Status::EXPECTED),
         None => (CtInfo::New, Status::NONE),
@@ -277,6 +281,7 @@ fn open(
 }
 
 /// Where a connection comes from, and who reads it.
+#[derive(Default)]
 struct Origin {
     /// The connection that has announced it.
     master: Option<Ref<Conn>>,
@@ -284,54 +289,35 @@ struct Origin {
     session: Option<KBox<Session>>,
 }
 
-/// Most connections come from nowhere, and nobody reads them.
-#[inline]
-fn origin(
-    context: &Context<'_, Namespace>,
-    tuple: &Tuple,
-    template: Option<&Conn>,
-) -> Result<Origin, NoMemory> {
-    let plain = template.is_none()
-        && !expect::any(context.net)
-        && !helpers::may_be_assigned(context.net.tracker(), tuple);
-    if plain {
-        return Ok(Origin {
-            master: None,
-            session: None,
-        });
-    }
-    search_origin(context, tuple, template)
-}
-
-/// An expected connection is read by the helper of its master, if that wants to read on; any other
-/// by the one that a rule or the port says.
-#[cold]
-#[inline(never)]
-fn search_origin(
-    context: &Context<'_, Namespace>,
-    tuple: &Tuple,
-    template: Option<&Conn>,
-) -> Result<Origin, NoMemory> {
-    let helper_of = |conn: &Conn| conn.session().map(|session| session.helper().clone());
-    let expectation = expect::take(context.net, tuple, context.read);
-    let helper = match &expectation {
-        Some(expectation) if expectation.what().helped => helper_of(expectation.master()),
-        Some(_) => None,
-        None => match template {
-            Some(template) => helper_of(template),
-            None => helpers::assigned(context.net.tracker(), tuple),
-        },
-    };
-    let session = match helper {
-        Some(helper) if helper.is_alive() && helper.reads(tuple.protocol()) => {
-            Some(Session::new(&helper, context.read).ok_or(NoMemory)?)
+impl Origin {
+    /// An expected connection is read by the helper of its master, if that wants to read on; any
+    /// other by the one that a rule or the port says.
+    #[cold]
+    #[inline(never)]
+    fn search(
+        &mut self,
+        context: &Context<'_, Namespace>,
+        tuple: &Tuple,
+        template: Option<&Conn>,
+    ) -> Result<(), NoMemory> {
+        let helper_of = |conn: &Conn| conn.session().map(|session| session.helper().clone());
+        let expectation = expect::take(context.net, tuple, context.read);
+        let helper = match &expectation {
+            Some(expectation) if expectation.what().helped => helper_of(expectation.master()),
+            Some(_) => None,
+            None => match template {
+                Some(template) => helper_of(template),
+                None => helpers::assigned(context.net.tracker(), tuple),
+            },
+        };
+        if let Some(helper) = helper {
+            if helper.is_alive() && helper.reads(tuple.protocol()) {
+                self.session = Some(Session::new(&helper, context.read).ok_or(NoMemory)?);
+            }
         }
-        _ => None,
-    };
-    Ok(Origin {
-        master: expectation.map(|expectation| expectation.master().clone()),
-        session,
-    })
+        self.master = expectation.map(|expectation| expectation.master().clone());
+        Ok(())
+    }
 }
 
 /// There is no memory for a helper's session.
