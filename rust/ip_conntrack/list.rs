@@ -6,62 +6,70 @@ use conntrack::{
     tuple::{Direction, Family},
 };
 use kernel::{prelude::*, sync::rcu};
-use netfilter::{Conn, Expectation, Listing, Net, ReadSide};
-use rcu_table::Ref;
+use netfilter::{Conn, Expectation, Listing, Net, ReadSide, Table};
+use rcu_table::{Node, Ref};
 
 use crate::namespace::Namespace;
+
+/// A place in a list. A bucket's entries are held together, so that what comes and goes while the
+/// file is read makes none appear twice.
+pub(crate) struct Place<E: Node> {
+    bucket: usize,
+    held: KVec<Ref<E>>,
+    current: Option<Ref<E>>,
+}
+
+impl<E: Node> Default for Place<E> {
+    fn default() -> Self {
+        Self {
+            bucket: 0,
+            held: KVec::new(),
+            current: None,
+        }
+    }
+}
+
+impl<E: Node> Place<E> {
+    /// Goes on to the next entry that is to be shown; whether there is one.
+    fn advance(&mut self, table: &Table<E>, shown: impl Fn(&E) -> bool) -> Result<bool> {
+        loop {
+            self.current = self.held.pop();
+            if self.current.is_some() {
+                return Ok(true);
+            }
+            if self.bucket >= table.buckets() {
+                return Ok(false);
+            }
+            let guard = rcu::read_lock();
+            for seen in table.bucket(self.bucket, &ReadSide::of(&guard)) {
+                if shown(&seen) {
+                    if let Some(entry) = seen.get() {
+                        self.held.push(entry, GFP_ATOMIC)?;
+                    }
+                }
+            }
+            self.bucket = self.bucket.saturating_add(1);
+        }
+    }
+}
 
 /// The connections of a namespace: those of IPv4 in the seeds' form, or all in stock's.
 pub(crate) struct Connections<const LONG: bool>;
 
-/// A place in the list. A bucket's connections are held together, so that what comes and goes
-/// while the file is read makes none appear twice.
-#[derive(Default)]
-pub(crate) struct Place {
-    bucket: usize,
-    held: KVec<Ref<Conn>>,
-    current: Option<Ref<Conn>>,
-}
-
-impl Place {
-    /// Holds the connections of the next bucket.
-    fn fill(&mut self, net: &Net<Namespace>, all: bool) -> Result {
-        let now = netfilter::now();
-        let guard = rcu::read_lock();
-        let read = ReadSide::of(&guard);
-        for seen in net.tracker().shared.table().bucket(self.bucket, &read) {
-            let shown = seen.in_namespace(net.census())
-                && (all || seen.tuple(Direction::Original).family() == Family::Ipv4)
-                && !seen.expired(now);
-            if shown {
-                if let Some(conn) = seen.get() {
-                    self.held.push(conn, GFP_ATOMIC)?;
-                }
-            }
-        }
-        self.bucket = self.bucket.saturating_add(1);
-        Ok(())
-    }
-}
-
 impl<const LONG: bool> Listing for Connections<LONG> {
     type Tracker = Namespace;
-    type Cursor = Place;
+    type Cursor = Place<Conn>;
 
-    fn advance(net: &Net<Namespace>, place: &mut Place) -> Result<bool> {
-        loop {
-            place.current = place.held.pop();
-            if place.current.is_some() {
-                return Ok(true);
-            }
-            if place.bucket >= net.tracker().shared.buckets() {
-                return Ok(false);
-            }
-            place.fill(net, LONG)?;
-        }
+    fn advance(net: &Net<Namespace>, place: &mut Place<Conn>) -> Result<bool> {
+        let now = netfilter::now();
+        place.advance(net.tracker().shared.table(), |conn| {
+            conn.in_namespace(net.census())
+                && (LONG || conn.tuple(Direction::Original).family() == Family::Ipv4)
+                && !conn.expired(now)
+        })
     }
 
-    fn show(net: &Net<Namespace>, place: &Place, out: &mut Buffer<'_>) {
+    fn show(net: &Net<Namespace>, place: &Place<Conn>, out: &mut Buffer<'_>) {
         let Some(conn) = &place.current else { return };
         let config = &net.tracker().config;
         let state = Conn::lock(conn).detail(config);
@@ -94,54 +102,21 @@ impl<const LONG: bool> Listing for Connections<LONG> {
 /// stock's.
 pub(crate) struct Expectations<const LONG: bool>;
 
-/// A place in that list.
-#[derive(Default)]
-pub(crate) struct Expected {
-    bucket: usize,
-    held: KVec<Ref<Expectation>>,
-    current: Option<Ref<Expectation>>,
-}
-
-impl Expected {
-    /// Holds the expectations of the next bucket.
-    fn fill(&mut self, net: &Net<Namespace>, all: bool) -> Result {
-        let now = netfilter::now();
-        let guard = rcu::read_lock();
-        let read = ReadSide::of(&guard);
-        let table = net.tracker().shared.expectations().table();
-        for seen in table.bucket(self.bucket, &read) {
-            let shown = seen.master().in_namespace(net.census())
-                && (all || seen.what().tuple.family() == Family::Ipv4)
-                && !seen.expired(now);
-            if shown {
-                if let Some(expectation) = seen.get() {
-                    self.held.push(expectation, GFP_ATOMIC)?;
-                }
-            }
-        }
-        self.bucket = self.bucket.saturating_add(1);
-        Ok(())
-    }
-}
-
 impl<const LONG: bool> Listing for Expectations<LONG> {
     type Tracker = Namespace;
-    type Cursor = Expected;
+    type Cursor = Place<Expectation>;
 
-    fn advance(net: &Net<Namespace>, place: &mut Expected) -> Result<bool> {
-        loop {
-            place.current = place.held.pop();
-            if place.current.is_some() {
-                return Ok(true);
-            }
-            if place.bucket >= net.tracker().shared.expectations().table().buckets() {
-                return Ok(false);
-            }
-            place.fill(net, LONG)?;
-        }
+    fn advance(net: &Net<Namespace>, place: &mut Place<Expectation>) -> Result<bool> {
+        let now = netfilter::now();
+        let table = net.tracker().shared.expectations().table();
+        place.advance(table, |expectation| {
+            expectation.master().in_namespace(net.census())
+                && (LONG || expectation.what().tuple.family() == Family::Ipv4)
+                && !expectation.expired(now)
+        })
     }
 
-    fn show(net: &Net<Namespace>, place: &Expected, out: &mut Buffer<'_>) {
+    fn show(net: &Net<Namespace>, place: &Place<Expectation>, out: &mut Buffer<'_>) {
         let Some(expectation) = &place.current else {
             return;
         };
