@@ -3,7 +3,7 @@
 
 import os
 import socket
-import time
+import struct
 
 import helpers as h
 import world as w
@@ -101,25 +101,40 @@ def test_rules_that_are_refused(tracker):
     w.check(not w.loaded("nf_conntrack"), "stock is not loaded by them")
 
 
-def traffic(site, seconds):
-    """Control connections that announce, and data connections that come, until the time is over."""
-    end = time.monotonic() + seconds
-    rounds = 0
-    while time.monotonic() < end:
-        control = h.Control(site)
-        for _ in range(5):
-            listener, port = site.listener(site.client)
-            control.client.sendall(f"PORT 192,168,1,6,{port >> 8},{port & 255}\r\n".encode())
-            control.server.recv(99)
+def announce(site, port, greeting, lines):
+    """A control connection on which a client says something, and is gone."""
+    site.port = port
+    control = h.Control(site, greeting=greeting)
+    for line in lines:
+        control.client.sendall(line)
+        control.server.recv(999)
+    control.client.close()
+    control.server.close()
+
+
+def traffic(site):
+    """What each of the helpers reads, and calls of what it announces, without end."""
+    address = socket.inet_aton(w.CLIENT)
+    chat = f"PRIVMSG them :\x01DCC CHAT chat {int.from_bytes(address)} 5001\x01\r\n".encode()
+    invitation = struct.pack("!BBBxIHH4s8x16xI12s12s16s", 1, 3, 0, 7, 2, 5001, address, 9, b"me", b"you", b"")
+    backup = b"Amanda 2.6 REP HANDLE 000-1 SEQ 1\nCONNECT DATA 5001 MESG 5002 INDEX 5003\n"
+    server = {port: site.world.socket(site.server, socket.AF_INET, socket.SOCK_DGRAM) for port in (69, 518, 10080)}
+    for port, one in server.items():
+        one.bind((w.SERVER, port))
+    while True:
+        client = site.world.socket(site.client, socket.AF_INET, socket.SOCK_DGRAM)
+        for port, words in ((69, b"\0\1file\0octet\0"), (518, invitation), (10080, b"Amanda 2.6 REQ HANDLE 000-1 SEQ 1\n")):
+            client.sendto(words, (w.SERVER, port))
+            _, sender = server[port].recvfrom(999)
+            server[port].sendto(backup if port == 10080 else b"?", sender)
+        announce(site, 21, b"220 ready\r\n", [b"PORT 192,168,1,6,19,137\r\n"] * 3)
+        announce(site, 6667, None, [b"NICK me\r\n", *[chat] * 3])
+        for _ in range(2):
             caller = site.world.socket(site.server, socket.AF_INET, socket.SOCK_STREAM)
             caller.setblocking(False)
-            caller.connect_ex((w.CLIENT, port))
+            caller.connect_ex((w.CLIENT, 5001))
             caller.close()
-            listener.close()
-        control.client.close()
-        control.server.close()
-        rounds += 1
-    return rounds
+        client.close()
 
 
 @w.ours_only
@@ -131,7 +146,7 @@ def test_come_and_go_under_traffic(tracker):
         child = os.fork()
         if not child:
             try:
-                traffic(site, 100_000)
+                traffic(site)
             finally:
                 os._exit(0)
         try:
