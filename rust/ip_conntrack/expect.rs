@@ -265,9 +265,6 @@ fn make_room(
         }
     }
     if net.census().expected().load(Ordering::Relaxed) >= expectations.max.get() {
-        if !netfilter::limited() {
-            pr_warn!("expectation table full\n");
-        }
         return Err(Refused);
     }
     Ok(())

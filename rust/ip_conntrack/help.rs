@@ -10,6 +10,7 @@ use conntrack::{
     time::Ticks,
     tuple::Direction,
 };
+use kernel::prelude::*;
 use netfilter::{Net, ReadSide, Skb, Verdict, Window, HZ};
 
 use crate::{counts::Event, expect, namespace::Namespace};
@@ -67,6 +68,9 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
     if done {
         Verdict::Accept
     } else {
+        if !netfilter::limited() {
+            pr_warn!("no room for what a connection announces (nf_conntrack_expect_max)\n");
+        }
         // It will be sent once more.
         refuse(net, Reason::NotExpected)
     }

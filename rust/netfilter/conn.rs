@@ -110,7 +110,8 @@ impl Templates {
             reply: &nothing,
             state: State::Generic,
             timeout: Ticks::default(),
-            status: Status::TEMPLATE,
+            // Not on its way into the table: NFQUEUE drops what is, if others hold it too.
+            status: Status::TEMPLATE | Status::CONFIRMED,
             master: None,
             session: Some(session),
         };
