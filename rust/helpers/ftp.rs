@@ -83,7 +83,7 @@ impl Helper for Ftp {
             talk,
         } = session;
         if talk.stage == Stage::Silent && message.begin.is_none() {
-            talk.stage = Stage::Open; // How it began is not known.
+            talk.stage = Stage::Closed; // How it began is not known.
         }
         if talk.stage == Stage::Closed {
             return;

@@ -109,7 +109,7 @@ impl Helper for Irc {
             return;
         }
         if *stage == Stage::Silent && message.begin.is_none() {
-            *stage = Stage::Open; // How it began is not known.
+            *stage = Stage::Closed; // How it began is not known.
         }
         lines.feed_all(message, |line| {
             stage.begin(line);

@@ -3,7 +3,7 @@
 //! dropped.
 
 use conntrack::{reason::Reason, show::Buffer};
-use core::fmt::Write;
+use core::{fmt::Write, sync::atomic::Ordering};
 use kernel::prelude::*;
 use netfilter::{
     percpu::{self, Cpu},
@@ -34,11 +34,9 @@ pub(crate) enum Event {
     ExpectNew,
     /// A connection was announced.
     ExpectCreate,
-    /// What was announced is expected no more.
-    ExpectDelete,
 }
 
-const EVENTS: usize = Event::ExpectDelete as usize + 1;
+const EVENTS: usize = Event::ExpectCreate as usize + 1;
 
 /// The counters of a namespace.
 pub(crate) struct Counts(PerCpu);
@@ -96,6 +94,11 @@ impl Listing for Stat {
         let counts = &net.tracker().counts.0;
         // CAST: the columns are 32 bits wide and go round, as stock's do.
         let of = |event: Event| counts.of(*cpu, event as usize) as u32;
+        // Expectations end where no CPU of the namespace is at hand: all on the line of the first.
+        let expect_delete = match percpu::next(None) {
+            Some(first) if first == *cpu => net.census().expected_no_more().load(Ordering::Relaxed),
+            _ => 0,
+        };
         let _ = writeln!(
             out,
             "{:08x}  {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} \
@@ -115,7 +118,7 @@ impl Listing for Stat {
             of(Event::IcmpError),
             of(Event::ExpectNew),
             of(Event::ExpectCreate),
-            of(Event::ExpectDelete),
+            expect_delete,
             0
         );
     }

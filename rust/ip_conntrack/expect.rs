@@ -72,8 +72,9 @@ impl Expectations {
             return None;
         }
         let taken = self.table.remove(expectation)?;
-        let count = expectation.master().census().expected();
-        count.fetch_sub(1, Ordering::Relaxed);
+        let census = expectation.master().census();
+        census.expected().fetch_sub(1, Ordering::Relaxed);
+        census.expected_no_more().fetch_add(1, Ordering::Relaxed);
         Some(taken)
     }
 
@@ -94,12 +95,13 @@ impl Expectations {
         }
     }
 
-    /// How many of a class a master has, and the one of them that ends first.
+    /// How many of a class a master has, beside the one that a new one of this `tuple` takes the
+    /// place of, and the one of them that ends first.
     fn of_class<'g>(
         &self,
         hash: u32,
         master: &Conn,
-        class: u8,
+        (class, tuple): (u8, &Tuple),
         read: &'g ReadSide<'_>,
     ) -> (u32, Option<Seen<'g, Expectation>>) {
         let count = Cell::new(0_u32);
@@ -110,6 +112,7 @@ impl Expectations {
             if side == Side::Reply
                 && is_of(expectation, master)
                 && expectation.what().class == class
+                && expectation.what().tuple != *tuple
             {
                 count.set(count.get().saturating_add(1));
                 let left = expectation.what().expires.remaining(now);
@@ -172,7 +175,6 @@ pub(crate) fn take(
     // Of two packets only one gets it.
     let taken = expectations.remove(&found)?;
     tracker.counts.event(Event::ExpectNew);
-    tracker.counts.event(Event::ExpectDelete);
     Some(taken)
 }
 
@@ -192,7 +194,7 @@ pub(crate) fn insert(
     let shared = &tracker.shared;
     let expectations = shared.expectations();
     let tuple = pinhole.tuple(message);
-    make_room(net, shared.id(master), master, pinhole.class, policy, read)?;
+    make_room(net, master, (pinhole.class, &tuple), policy, read)?;
     let new = NewExpectation {
         master: master.clone(),
         tuple,
@@ -250,19 +252,17 @@ fn gives_way(old: &Expectation, new: &Expectation) -> bool {
 /// Keeps within the limits of a class and of the namespace.
 fn make_room(
     net: &Net<Namespace>,
-    hash: u32,
     master: &Conn,
-    class: u8,
+    new: (u8, &Tuple),
     policy: Policy,
     read: ReadSide<'_>,
 ) -> Result<(), Refused> {
     let tracker = net.tracker();
     let expectations = tracker.shared.expectations();
-    let (count, oldest) = expectations.of_class(hash, master, class, &read);
+    let hash = tracker.shared.id(master);
+    let (count, oldest) = expectations.of_class(hash, master, new, &read);
     if let Some(oldest) = oldest.filter(|_| count >= policy.most) {
-        if expectations.remove(&oldest).is_some() {
-            tracker.counts.event(Event::ExpectDelete);
-        }
+        drop(expectations.remove(&oldest));
     }
     if net.census().expected().load(Ordering::Relaxed) >= expectations.max.get() {
         return Err(Refused);

@@ -5,7 +5,7 @@
 use conntrack::{
     ctinfo::CtInfo,
     helper::Message,
-    packet::{Packet, Transport},
+    packet::{self, Packet, Transport},
     reason::Reason,
     time::Ticks,
     tuple::Direction,
@@ -25,15 +25,21 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
         return Verdict::Accept;
     };
     let original = conn.tuple(Direction::Original);
+    let protocol = {
+        let mut window = Window::new();
+        packet::protocol_of(original.family(), skb.bytes(&mut window))
+    };
+    // An ICMP error about the connection comes here too.
+    if !session.helper().is_alive() || protocol != Some(original.protocol()) {
+        return Verdict::Accept;
+    }
     if !skb.linearize() {
         return refuse(net, Reason::NoMemory);
     }
     let mut window = Window::new();
     let bytes = skb.bytes(&mut window);
-    // An ICMP error about the connection comes here too: it is of another protocol.
-    let packet = match Packet::parse(original.family(), bytes) {
-        Ok(packet) if packet.protocol() == original.protocol() => packet,
-        _ => return Verdict::Accept,
+    let Ok(packet) = Packet::parse(original.family(), bytes) else {
+        return Verdict::Accept;
     };
     if let Transport::Tcp(segment) = packet.transport() {
         if segment.is_syn() {
@@ -69,7 +75,7 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
         Verdict::Accept
     } else {
         if !netfilter::limited() {
-            pr_warn!("no room for what a connection announces (nf_conntrack_expect_max)\n");
+            pr_warn!("what a connection announces cannot be expected (nf_conntrack_expect_max?)\n");
         }
         // It will be sent once more.
         refuse(net, Reason::NotExpected)

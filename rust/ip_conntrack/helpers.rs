@@ -35,8 +35,8 @@ pub(crate) struct Helpers {
 
 struct List {
     helpers: KVec<Registered>,
-    /// How many rules are having a helper loaded.
-    loading: usize,
+    /// The helpers that rules are having loaded.
+    loading: KVec<KVec<u8>>,
 }
 
 struct Registered {
@@ -53,7 +53,7 @@ impl Helpers {
     pub(crate) fn new() -> Result<Self> {
         let list = List {
             helpers: KVec::new(),
-            loading: 0,
+            loading: KVec::new(),
         };
         Ok(Self {
             list: Guarded::new(list, GFP_KERNEL)?,
@@ -72,11 +72,13 @@ impl Helpers {
         for (to, from) in new.ports.iter_mut().zip(ports) {
             *to = Some(*from);
         }
-        self.list.with(|list| {
+        let mut by_rule = false;
+        let added = self.list.with(|list| {
             if list.helpers.capacity() == 0 {
                 list.helpers = room;
             }
-            if list.loading != 0 {
+            by_rule = list.loading.iter().any(|name| **name == *helper.name());
+            if by_rule {
                 new.ports = [None; PORTS];
             }
             if list.helpers.iter().any(|known| known.clashes(&new)) {
@@ -85,7 +87,25 @@ impl Helpers {
             list.helpers.push(new, GFP_ATOMIC)?;
             self.note_ports(list);
             Ok(())
-        })
+        });
+        if by_rule {
+            pr_info!("a helper that a rule has loaded reads only what rules say\n");
+        }
+        added
+    }
+
+    /// While `f` runs, a rule has the helper of this name loaded.
+    fn loading(&self, name: &[u8], f: impl FnOnce()) -> Result {
+        let mut copy = KVec::with_capacity(name.len(), GFP_KERNEL)?;
+        copy.extend_from_slice(name, GFP_KERNEL)?;
+        self.list.with(|list| list.loading.push(copy, GFP_ATOMIC))?;
+        f();
+        let done = self.list.with(|list| {
+            let at = list.loading.iter().position(|one| **one == *name)?;
+            list.loading.remove(at).ok()
+        });
+        drop(done);
+        Ok(())
     }
 
     fn remove(&self, helper: &Arc<Handle>) {
@@ -214,11 +234,8 @@ pub(crate) fn for_rule(
 ) -> Option<(Arc<Handle>, ModuleRef)> {
     let helpers = shared.helpers();
     helpers.hold(name, protocol).or_else(|| {
-        let loading =
-            |by: fn(usize) -> usize| helpers.list.with(|list| list.loading = by(list.loading));
-        loading(|count| count.saturating_add(1));
-        netfilter::request_helper(name);
-        loading(|count| count.saturating_sub(1));
+        let load = || netfilter::request_helper(name);
+        helpers.loading(name, load).ok()?;
         helpers.hold(name, protocol)
     })
 }
@@ -226,7 +243,7 @@ pub(crate) fn for_rule(
 /// A template for rules whose connections `helper` reads. May sleep.
 pub(crate) fn template(shared: &Shared, helper: &Arc<Handle>) -> Option<Ref<Conn>> {
     let guard = rcu::read_lock();
-    let session = Session::new(helper, ReadSide::of(&guard))?;
+    let session = Session::new(helper, ReadSide::of(&guard)).ok()??;
     shared.templates().make(shared.cache(), session)
 }
 

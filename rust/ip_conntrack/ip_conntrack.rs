@@ -59,9 +59,19 @@ struct Module {
     _helpers: built_in::BuiltIn,
     _namespaces: Registration<Namespace>,
     _reaper: Periodic<Reaper>,
+    _templates: NoTemplates,
     _hook: CtHook<Namespace>,
     _shared: Shared,
     _option: OriginalDst,
+}
+
+/// Waits, when it is dropped, for the packets that carry a template: the hook gives them back.
+struct NoTemplates(Shared);
+
+impl Drop for NoTemplates {
+    fn drop(&mut self) {
+        self.0.templates().wait();
+    }
 }
 
 impl kernel::Module for Module {
@@ -89,6 +99,7 @@ impl kernel::Module for Module {
             _helpers: built_in::BuiltIn::register(module)?,
             _namespaces: namespaces,
             _reaper: reaper,
+            _templates: NoTemplates(shared.clone()),
             _hook: hook,
             _shared: shared,
             _option: option,

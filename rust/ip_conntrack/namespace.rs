@@ -60,7 +60,8 @@ impl Tracker for Namespace {
             config: Config::defaults(HZ),
             counts: Counts::new()?,
             exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
-            assign_helpers: Setting::new(census.is_first()),
+            // Who loads a helper's module means it; one image with all of them means nothing.
+            assign_helpers: Setting::new(census.is_first() && !cfg!(ip_conntrack_static)),
         })
     }
 

@@ -143,7 +143,8 @@ impl Shared {
     /// Takes a connection out of the table, once.
     pub(crate) fn kill(&self, conn: &Conn) {
         if conn.begin_death() {
-            drop(self.table().remove(conn));
+            // The table's reference is held to the end: with the last one the namespace may go.
+            let _gone = self.table().remove(conn);
             if conn.session().is_some() {
                 self.expectations().forget(self, conn);
             }

@@ -299,11 +299,16 @@ impl Origin {
         context: &Context<'_, Namespace>,
         tuple: &Tuple,
         template: Option<&Conn>,
-    ) -> Result<(), NoMemory> {
+    ) -> Result {
         let helper_of = |conn: &Conn| conn.session().map(|session| session.helper().clone());
         let expectation = expect::take(context.net, tuple, context.read);
         let helper = match &expectation {
-            Some(expectation) if expectation.what().helped => helper_of(expectation.master()),
+            // Of those whose master was itself expected none is read: each keeps its master.
+            Some(expectation)
+                if expectation.what().helped && expectation.master().master().is_none() =>
+            {
+                helper_of(expectation.master())
+            }
             Some(_) => None,
             None => match template {
                 Some(template) => helper_of(template),
@@ -311,17 +316,14 @@ impl Origin {
             },
         };
         if let Some(helper) = helper {
-            if helper.is_alive() && helper.reads(tuple.protocol()) {
-                self.session = Some(Session::new(&helper, context.read).ok_or(NoMemory)?);
+            if helper.reads(tuple.protocol()) {
+                self.session = Session::new(&helper, context.read)?;
             }
         }
         self.master = expectation.map(|expectation| expectation.master().clone());
         Ok(())
     }
 }
-
-/// There is no memory for a helper's session.
-struct NoMemory;
 
 /// What becomes of a packet for which there is no room.
 fn no_room(config: &Config, reason: Reason) -> Decision {

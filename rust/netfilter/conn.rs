@@ -44,7 +44,8 @@ const _: () = assert!(PREFIX % 8 == 0 && align_of::<raw::nf_conn>() == 8);
 /// - The prefix is a valid `struct nf_conn` up to `proto`: count, lock, tuples, status, namespace,
 ///   master; `ext` is null.
 /// - The tuples, the master and the session are not written after the connection was made, and
-///   go with its memory: a grace period after the last reference.
+///   go with its memory: after the last reference, and where readers could have met it a grace
+///   period later.
 /// - `master` is null, or a reference that the connection owns.
 /// - `tail` is the state while there are references; it is read and written only under the lock, by
 ///   who has one, or before the connection is shared. Afterwards it belongs to RCU.
@@ -119,10 +120,16 @@ impl Templates {
     }
 }
 
-impl Drop for Templates {
-    /// Waits for the packets that carry one. May sleep.
-    fn drop(&mut self) {
+impl Templates {
+    /// Waits for the packets and rules that have one. May sleep.
+    pub fn wait(&self) {
         self.0.wait_until_empty();
+    }
+}
+
+impl Drop for Templates {
+    fn drop(&mut self) {
+        self.wait(); // Each names the census.
     }
 }
 

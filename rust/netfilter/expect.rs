@@ -58,17 +58,16 @@ impl Expectation {
     /// `None` where there is no memory.
     #[must_use]
     pub fn new(what: NewExpectation) -> Option<Ref<Self>> {
-        let this = KBox::new(
-            Self {
-                links: [Link::new(), Link::new()],
-                count: AtomicI32::new(1),
-                over: AtomicBool::new(false),
-                what: ManuallyDrop::new(what),
-                grace: UnsafeCell::new(Default::default()),
-            },
-            GFP_ATOMIC,
-        );
-        let this = NonNull::from(KBox::leak(this.ok()?));
+        // The room first: without it `what`, and the master's count in it, is dropped.
+        let room = KBox::<Self>::new_uninit(GFP_ATOMIC).ok()?;
+        let this = room.write(Self {
+            links: [Link::new(), Link::new()],
+            count: AtomicI32::new(1),
+            over: AtomicBool::new(false),
+            what: ManuallyDrop::new(what),
+            grace: UnsafeCell::new(Default::default()),
+        });
+        let this = NonNull::from(KBox::leak(this));
         // SAFETY: with a count of one, which the reference takes over.
         Some(unsafe { Ref::from_raw(this) })
     }

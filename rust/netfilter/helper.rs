@@ -204,6 +204,8 @@ impl<H: helper::Helper> Reading<H> {
 impl<H: helper::Helper> Drop for Reading<H> {
     fn drop(&mut self) {
         self.handle.retire();
+        // Somebody else may have retired it, and not yet waited.
+        rcu::synchronize_rcu();
     }
 }
 
@@ -225,6 +227,14 @@ fn blank_helper(
     };
     let name = name.to_bytes();
     if name.is_empty() || name.len() > NAME_LEN || policies.is_empty() || policies.len() > CLASSES {
+        return Err(EINVAL);
+    }
+    if policies.iter().any(|policy| !policy.is_sensible()) {
+        pr_err!(
+            "expectations of a helper: 1 to {} at once, for 1 to {} seconds\n",
+            Policy::MOST,
+            Policy::LONGEST
+        );
         return Err(EINVAL);
     }
     for (to, from) in helper.name.iter_mut().zip(name) {
@@ -292,12 +302,16 @@ struct Kept {
 }
 
 impl Session {
-    /// Begins one; callable from any context. `None` where there is no memory, or the helper has
-    /// gone.
-    #[must_use]
-    pub fn new(helper: &Arc<Helper>, read: ReadSide<'_>) -> Option<KBox<Self>> {
-        let calls = helper.calls(read)?;
-        let mut memory = Memory::from_elem(0, helper.words, GFP_ATOMIC).ok()?;
+    /// Begins one; callable from any context. `None` where the helper has gone.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(helper: &Arc<Helper>, read: ReadSide<'_>) -> Result<Option<KBox<Self>>> {
+        let Some(calls) = helper.calls(read) else {
+            return Ok(None);
+        };
+        let mut memory = Memory::from_elem(0, helper.words, GFP_ATOMIC)?;
         // SAFETY: of the size that this very helper has asked for.
         unsafe { (calls.begin)(&mut memory) };
         let session = Self {
@@ -308,10 +322,9 @@ impl Session {
                     begins: [None; 2],
                 },
                 GFP_ATOMIC,
-            )
-            .ok()?,
+            )?,
         };
-        KBox::new(session, GFP_ATOMIC).ok()
+        Ok(Some(KBox::new(session, GFP_ATOMIC)?))
     }
 
     /// Whose it is.

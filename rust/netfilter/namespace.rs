@@ -73,6 +73,7 @@ pub trait Tracker: Sized + Send + Sync + 'static {
 pub struct Census {
     count: AtomicU32,
     expected: AtomicU32,
+    expected_no_more: AtomicU32,
     net: NonNull<raw::net>,
 }
 
@@ -87,6 +88,7 @@ impl Census {
         Self {
             count: AtomicU32::new(0),
             expected: AtomicU32::new(0),
+            expected_no_more: AtomicU32::new(0),
             net,
         }
     }
@@ -116,6 +118,11 @@ impl Census {
     #[inline]
     pub fn expected(&self) -> &AtomicU32 {
         &self.expected
+    }
+
+    /// How often a connection came that was expected, or is expected no more.
+    pub fn expected_no_more(&self) -> &AtomicU32 {
+        &self.expected_no_more
     }
 
     /// Whether this is the first namespace, that of the machine.

@@ -202,16 +202,20 @@ impl<E: Node, S: Storage> Table<E, S> {
             claim.unclaim();
             return Err(Insert::Clash(Clash { entry, other, side }));
         }
-        for ((at, hash), bucket) in Side::BOTH.into_iter().zip(hashes).zip(buckets) {
+        // Both, before either can be found: who finds the entry may take it out, and then waits
+        // for the locks that are held here.
+        for (link, hash) in entry.links().into_iter().zip(hashes) {
+            link.hash.store(hash, Ordering::Relaxed);
+            link.set_linked();
+        }
+        for (at, bucket) in Side::BOTH.into_iter().zip(buckets) {
             let Some(chain) = self.chain(bucket) else {
                 continue; // Not reached: buckets come from `bucket_of`.
             };
             let links = entry.links();
             let link = links[at.index()];
-            link.hash.store(hash, Ordering::Relaxed);
             link.next
                 .store(chain.load(Ordering::Relaxed), Ordering::Relaxed);
-            link.set_linked();
             // Release: whoever finds the entry sees all of it.
             chain.store(word(NonNull::from(&*entry), at), Ordering::Release);
         }

@@ -46,13 +46,27 @@ pub struct Policy {
     pub seconds: u32,
 }
 
+impl Policy {
+    /// The most that a class may have at once.
+    pub const MOST: u32 = 255;
+    /// The longest that one may wait, in seconds: a day.
+    pub const LONGEST: u32 = 24 * 60 * 60;
+
+    /// Whether an expectation can come up by it, and goes again.
+    #[must_use]
+    pub fn is_sensible(&self) -> bool {
+        (1..=Self::MOST).contains(&self.most) && (1..=Self::LONGEST).contains(&self.seconds)
+    }
+}
+
 /// Reads a protocol.
 pub trait Helper: Send + Sync + 'static {
     /// What it keeps of a connection between two packets: begins as its default, ends with the
     /// connection. `Copy`, so that it owns nothing: its size is all that a connection can cost.
     type Session: Copy + Default + Send + 'static;
 
-    /// The limits of its classes of expectations: at least one, at most [`CLASSES`].
+    /// The limits of its classes of expectations: at least one class, at most [`CLASSES`], each
+    /// [sensible](Policy::is_sensible).
     fn policies(&self) -> &[Policy];
 
     /// Reads a packet's payload, which is not empty, and says what it announces. Softirq or

@@ -696,21 +696,17 @@ fn the_server_speaks_first() {
 }
 
 #[test]
-fn picked_up_in_midstream_lines_count_from_a_lines_end_on() {
+fn picked_up_in_midstream_nothing_is_read() {
+    // How it began is not known: a reset that only the firewall has seen makes any stream one
+    // that is met in its middle.
     let port = "PORT 192,168,1,2,156,64\r\n";
     let mut stream = fresh(&STRICT).midstream();
-    assert_eq!(
-        stream.client(port),
-        [],
-        "this may be the end of another command"
-    );
-    assert_eq!(stream.client(port), own(40000));
+    assert_eq!(stream.client(port.repeat(2)), []);
     assert_eq!(stream.client("PASV\r\n"), []);
-    assert_eq!(stream.server("227 (198,51,100,7,156,64)\r\n"), []);
-    assert_eq!(stream.server("227 (198,51,100,7,156,65)\r\n"), own(40001));
-    let mut stream = fresh(&STRICT).midstream();
-    assert_eq!(stream.server("227 (198,51,100,7,156,64)\r\n".repeat(2)), []);
-    assert_eq!(stream.client(format!("x\r\n{port}")), own(40000));
+    assert_eq!(stream.server("227 (198,51,100,7,156,65)\r\n"), []);
+    let mut stream = fresh(&LOOSE).midstream();
+    assert_eq!(stream.server("220 ready\r\n"), []);
+    assert_eq!(stream.client(format!("USER x\r\n{port}")), []);
 }
 
 #[test]

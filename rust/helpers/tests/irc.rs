@@ -403,14 +403,12 @@ fn the_first_commands_of_irc_clients() {
 }
 
 #[test]
-fn picked_up_in_midstream_lines_count_from_a_lines_end_on() {
+fn picked_up_in_midstream_nothing_is_read() {
+    // How it began is not known: a reset that only the firewall has seen makes any stream one
+    // that is met in its middle.
     let mut stream = fresh().midstream();
-    assert_eq!(
-        stream.client(OFFER),
-        [],
-        "this may be the end of another line"
-    );
-    assert_eq!(stream.client(OFFER), open(40000));
+    assert_eq!(stream.client(OFFER.repeat(2)), []);
+    assert_eq!(stream.client(format!("NICK alice\r\n{OFFER}")), []);
 }
 
 #[test]

@@ -139,6 +139,34 @@ fn a_remove_meets_an_insert() {
     });
 }
 
+/// Who finds an entry that is just being put in, by one side or the other, takes it out.
+#[test]
+fn what_is_found_is_taken_out() {
+    for key in KEYS {
+        explore([false, true], move || {
+            let (world, table) = start(2);
+            let (insert, read) = ((world.clone(), table.clone()), (world.clone(), table));
+            let ((), taken) = race(
+                move || {
+                    let (world, table) = insert;
+                    assert!(table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok());
+                },
+                move || {
+                    let (world, table) = read;
+                    let guard = World::read(&world);
+                    let Some((seen, _)) = find(&table, key, &guard) else {
+                        return false;
+                    };
+                    assert!(table.remove(&seen).is_some());
+                    true
+                },
+            );
+            assert_eq!(world.alive(), usize::from(!taken));
+            taken
+        });
+    }
+}
+
 /// Of two that take an entry out one does; nobody touches it after it was given back.
 #[test]
 fn two_removes_and_a_reader() {
