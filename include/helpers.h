@@ -62,6 +62,10 @@ unsigned int ipct_param_array(const struct module *module, const char *name, u16
 /* The transport protocol that a rule names, or -1. */
 int ipct_rule_protocol(const struct xt_tgchk_param *rule);
 bool ipct_skb_linearize(struct sk_buff *skb);
+u32 ipct_skb_mark(const struct sk_buff *skb);
+void ipct_skb_set_mark(struct sk_buff *skb, u32 mark);
+u32 ipct_skb_secmark(const struct sk_buff *skb);
+void ipct_skb_set_secmark(struct sk_buff *skb, u32 mark);
 bool ipct_net_ratelimit(void);
 /* Says in the packet log of a namespace why a packet is invalid. */
 void ipct_log_invalid(struct net *net, u8 family, const struct sk_buff *skb, u8 protocol,
@@ -96,5 +100,8 @@ void *ipct_net_generic(const struct net *net, unsigned int id);
 int ipct_request_module(const char *name);
 void *ipct_proc_data(const struct inode *inode);
 u64 ipct_total_ram(void);
+u64 ipct_real_ns(void);
+/* The text of a security mark: its length, or an error. */
+int ipct_secctx(u32 mark, char *room, unsigned int len);
 void ipct_cond_resched(void);
 #endif

@@ -58,7 +58,7 @@ mod tests {
         let outcome = state.update(
             &packet,
             Direction::Original,
-            Before::default(),
+            Before::new(&config.timeouts),
             now,
             &config,
         );
@@ -67,6 +67,7 @@ mod tests {
             outcome
                 == Outcome::Accept(Effect {
                     timeout,
+                    moved: true,
                     ..Effect::default()
                 })
         );
@@ -121,6 +122,9 @@ mod tests {
             reply: &reply,
             status: Status::NONE,
             mark: Some(0),
+            context: None,
+            zone: None,
+            age: None,
             counters: None,
             references: 1,
         };

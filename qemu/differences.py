@@ -5,11 +5,6 @@ None of them lets a packet in that stock keeps out.
 """
 
 # Of /proc/sys/net/netfilter/nf_conntrack_*.
-SETTINGS_OF_STOCK = {
-    "acct": "accounting is still to come",
-    "events": "events are still to come",
-    "timestamp": "timestamps are still to come",
-}
 OUR_SETTINGS = {
     "helper": "stock has given up helpers by port; here the administrator who loads a helper's module says so, in the "
               "first namespace, and children must ask for it",

@@ -97,10 +97,10 @@ class Tracker:
             text = file.read()
         lines = [re.sub(r" +", " ", line) for line in text.splitlines()]
         if not self.ours:
-            # The newer format has the family in front and counts the reader; mark= and zone=
-            # are there whatever their value.
+            # The newer format has the family in front and counts the reader; mark=, zone=
+            # and secctx= are there whatever their value.
             lines = [line.removeprefix("ipv4 2 ") for line in lines if line.startswith("ipv4 ")]
-            lines = [re.sub(r"(mark|zone)=0 ", "", line) for line in lines]
+            lines = [re.sub(r"((mark|zone)=0|secctx=\?) ", "", line) for line in lines]
             lines = [re.sub(r"use=(\d+)$", lambda m: f"use={int(m[1]) - 1}", line) for line in lines]
         return lines
 

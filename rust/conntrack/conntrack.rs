@@ -20,6 +20,7 @@
 #![allow(unreachable_pub)] // The users of a module's library crate are other crates.
 
 pub mod ctinfo;
+pub mod event;
 pub mod helper;
 pub mod packet;
 pub mod proto;
@@ -33,3 +34,4 @@ pub mod time;
 pub mod timeouts;
 pub mod tuple;
 mod wire;
+pub mod zone;

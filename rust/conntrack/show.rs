@@ -6,6 +6,7 @@ use core::fmt::{self, Write};
 use crate::{
     status::Status,
     tuple::{ipv4, ipv6, protocol, Family, Tuple},
+    zone::{Directions, Zone},
 };
 
 /// Packets and bytes of a direction.
@@ -52,6 +53,12 @@ pub struct Entry<'a> {
     pub status: Status,
     /// The firewall mark, where this kernel has one.
     pub mark: Option<u32>,
+    /// The security context, where it has one.
+    pub context: Option<&'a str>,
+    /// The zone, where this kernel has zones.
+    pub zone: Option<Zone>,
+    /// How long it has been there, in seconds, where timestamps are on.
+    pub age: Option<u64>,
     /// Original and reply, where accounting is on.
     pub counters: Option<[Counters; 2]>,
     /// How many hold the entry; the short form does not count the reader, the long one does.
@@ -114,11 +121,15 @@ impl Entry<'_> {
             Some([original, reply]) => [Some(original), Some(reply)],
             None => [None, None],
         };
-        write_tuple(out, self.original, original)?;
+        write_tuple(out, self.original)?;
+        self.write_zone(out, Directions::Original, form)?;
+        write_counters(out, original)?;
         if !self.status.contains(Status::SEEN_REPLY) {
             out.write_str("[UNREPLIED] ")?;
         }
-        write_tuple(out, self.reply, reply)?;
+        write_tuple(out, self.reply)?;
+        self.write_zone(out, Directions::Reply, form)?;
+        write_counters(out, reply)?;
         if self.status.contains(Status::ASSURED) {
             out.write_str("[ASSURED] ")?;
         }
@@ -127,7 +138,30 @@ impl Entry<'_> {
                 write!(out, "mark={mark} ")?;
             }
         }
+        if let Some(context) = self.context {
+            write!(out, "secctx={context} ")?;
+        }
+        self.write_zone(out, Directions::Both, form)?;
+        if let Some(age) = self.age {
+            write!(out, "delta-time={age} ")?;
+        }
         writeln!(out, "use={}", self.references)
+    }
+
+    /// Writes the zone, if it counts in just these directions.
+    fn write_zone(&self, out: &mut impl Write, at: Directions, form: Form) -> fmt::Result {
+        let Some(zone) = self.zone.filter(|zone| zone.directions() == at) else {
+            return Ok(());
+        };
+        if zone == Zone::DEFAULT && form == Form::Short {
+            return Ok(());
+        }
+        let name = match at {
+            Directions::Both => "zone",
+            Directions::Original => "zone-orig",
+            Directions::Reply => "zone-reply",
+        };
+        write!(out, "{name}={} ", zone.number())
     }
 }
 
@@ -152,7 +186,7 @@ impl Expected<'_> {
     /// Where `out` has no room.
     pub fn write_line(&self, out: &mut impl Write) -> fmt::Result {
         write!(out, "{} proto={} ", self.remaining, self.tuple.protocol())?;
-        write_tuple(out, self.tuple, None)?;
+        write_tuple(out, self.tuple)?;
         out.write_char('\n')
     }
 
@@ -169,7 +203,7 @@ impl Expected<'_> {
             self.tuple.family().number(),
             self.tuple.protocol()
         )?;
-        write_tuple(out, self.tuple, None)?;
+        write_tuple(out, self.tuple)?;
         if self.permanent {
             out.write_str("PERMANENT ")?;
         }
@@ -179,7 +213,7 @@ impl Expected<'_> {
 }
 
 /// Writes a tuple, with the blank behind it.
-fn write_tuple(out: &mut impl Write, tuple: &Tuple, counters: Option<Counters>) -> fmt::Result {
+fn write_tuple(out: &mut impl Write, tuple: &Tuple) -> fmt::Result {
     match tuple.family() {
         Family::Ipv4 => write!(
             out,
@@ -199,11 +233,15 @@ fn write_tuple(out: &mut impl Write, tuple: &Tuple, counters: Option<Counters>) 
     let [kind, code] = tuple.dst_id();
     let [src, dst] = [tuple.src_id(), tuple.dst_id()].map(u16::from_be_bytes);
     match tuple.protocol() {
-        protocol::TCP | protocol::UDP | protocol::SCTP => write!(out, "sport={src} dport={dst} ")?,
-        protocol::ICMP | protocol::ICMPV6 => write!(out, "type={kind} code={code} id={src} ")?,
-        protocol::GRE => write!(out, "srckey={src:#x} dstkey={dst:#x} ")?,
-        _ => {}
+        protocol::TCP | protocol::UDP | protocol::SCTP => write!(out, "sport={src} dport={dst} "),
+        protocol::ICMP | protocol::ICMPV6 => write!(out, "type={kind} code={code} id={src} "),
+        protocol::GRE => write!(out, "srckey={src:#x} dstkey={dst:#x} "),
+        _ => Ok(()),
     }
+}
+
+/// Writes what was counted, with the blank behind it.
+fn write_counters(out: &mut impl Write, counters: Option<Counters>) -> fmt::Result {
     match counters {
         Some(Counters { packets, bytes }) => write!(out, "packets={packets} bytes={bytes} "),
         None => Ok(()),

@@ -286,16 +286,19 @@ impl Tuple {
         })
     }
 
-    /// The words that tell this flow from others.
+    /// The words that tell this flow from others; `zone` is the number of its zone in this
+    /// direction.
     #[inline]
     #[must_use]
-    pub fn hash_words(&self) -> HashWords {
+    pub fn hash_words(&self, zone: u16) -> HashWords {
         let [s0, s1, s2, s3] = self.src;
         let [d0, d1, d2, d3] = self.dst;
         let [a, b] = self.src_id;
         let [c, d] = self.dst_id;
-        let [f, g] = self.family.to_ne_bytes();
-        let rest = u64::from_ne_bytes([a, b, c, d, self.protocol, f, g, 0]);
+        // The two families' numbers have one byte.
+        let [family, _] = self.family.to_le_bytes();
+        let [z, y] = zone.to_ne_bytes();
+        let rest = u64::from_ne_bytes([a, b, c, d, self.protocol, family, z, y]);
         match self.family() {
             Family::Ipv4 => HashWords::Ipv4([join(s0, d0), rest]),
             Family::Ipv6 => {
@@ -362,7 +365,8 @@ mod tests {
         fn direction_does_not_tell_flows_apart(tuple in any_tuple()) {
             let reply = tuple.with_direction(Direction::Reply);
             prop_assert!(tuple.matches(&reply));
-            prop_assert_eq!(tuple.hash_words(), reply.hash_words());
+            prop_assert_eq!(tuple.hash_words(7), reply.hash_words(7));
+            prop_assert_ne!(tuple.hash_words(7), tuple.hash_words(8));
         }
     }
 
@@ -385,7 +389,7 @@ mod tests {
         others[5].family = 2;
         for other in others {
             assert!(!base.matches(&other));
-            assert_ne!(base.hash_words(), other.hash_words());
+            assert_ne!(base.hash_words(0), other.hash_words(0));
         }
     }
 

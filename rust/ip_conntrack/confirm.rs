@@ -47,7 +47,7 @@ fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtIn
     let tracker = net.tracker();
     let shared = &tracker.shared;
     let hashes = [Direction::Original, Direction::Reply]
-        .map(|direction| shared.hash(net, conn.tuple(direction)));
+        .map(|direction| shared.hash(net, conn.zone().id(direction), conn.tuple(direction)));
     for _ in 0..ROUNDS {
         match shared.table().insert(conn, hashes) {
             Ok(()) => {

@@ -13,6 +13,7 @@ use conntrack::{
     status::Status,
     time::Ticks,
     tuple::Tuple,
+    zone::Zone,
 };
 use kernel::prelude::*;
 use netfilter::{Conn, Expectation, Net, NewExpectation, ReadSide, Table, HZ};
@@ -135,9 +136,10 @@ fn is_of(expectation: &Expectation, master: &Conn) -> bool {
     core::ptr::eq(&**expectation.master(), master) && !expectation.is_over()
 }
 
-/// The key of an expectation's chain: a tuple without its source.
-fn target(net: &Net<Namespace>, tuple: &Tuple) -> u32 {
-    net.tracker().shared.hash(net, &tuple.without_source())
+/// The key of an expectation's chain: a tuple without its source, in a zone.
+fn target(net: &Net<Namespace>, zone: Zone, tuple: &Tuple) -> u32 {
+    let shared = &net.tracker().shared;
+    shared.hash(net, zone.number(), &tuple.without_source())
 }
 
 /// Whether a namespace expects anything.
@@ -149,6 +151,7 @@ pub(crate) fn any(net: &Net<Namespace>) -> bool {
 /// The expectation of a new connection, which is taken out unless it is permanent.
 pub(crate) fn take(
     net: &Net<Namespace>,
+    zone: Zone,
     tuple: &Tuple,
     read: ReadSide<'_>,
 ) -> Option<Ref<Expectation>> {
@@ -158,15 +161,16 @@ pub(crate) fn take(
     let tracker = net.tracker();
     let expectations = tracker.shared.expectations();
     let now = netfilter::now();
-    let (found, _) = expectations
-        .table
-        .find(target(net, tuple), &read, |expectation, side| {
-            side == Side::Original
-                && expectation.expects(tuple, net.census())
-                && !expectation.is_over()
-                && !expectation.expired(now)
-                && !expectation.master().status().contains(Status::DYING)
-        })?;
+    let (found, _) =
+        expectations
+            .table
+            .find(target(net, zone, tuple), &read, |expectation, side| {
+                side == Side::Original
+                    && expectation.expects(tuple, zone, net.census())
+                    && !expectation.is_over()
+                    && !expectation.expired(now)
+                    && !expectation.master().status().contains(Status::DYING)
+            })?;
     let found = found.get()?;
     if found.what().permanent {
         tracker.counts.event(Event::ExpectNew);
@@ -205,7 +209,7 @@ pub(crate) fn insert(
         expires: netfilter::now().add(Ticks::from_secs(policy.seconds, HZ)),
     };
     let mut new = Expectation::new(new).ok_or(Refused)?;
-    let hashes = [target(net, &tuple), shared.id(master)];
+    let hashes = [target(net, master.zone(), &tuple), shared.id(master)];
     let count = net.census().expected();
     // Before it can be found, so that nobody who should find it passes by.
     count.fetch_add(1, Ordering::Relaxed);

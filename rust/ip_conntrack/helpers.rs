@@ -11,12 +11,16 @@ use core::{
 use conntrack::{
     helper::{Helper, Port},
     tuple::Tuple,
+    zone::Zone,
 };
 use kernel::{
     prelude::*,
     sync::{rcu, Arc},
 };
-use netfilter::{Conn, Guarded, Helper as Handle, ModuleRef, ReadSide, Reading, Session, PORTS};
+use netfilter::{
+    Conn, Extension, Extras, Guarded, Helper as Handle, ModuleRef, ReadSide, Reading, Session,
+    PORTS,
+};
 use rcu_table::Ref;
 
 use crate::{
@@ -244,7 +248,14 @@ pub(crate) fn for_rule(
 pub(crate) fn template(shared: &Shared, helper: &Arc<Handle>) -> Option<Ref<Conn>> {
     let guard = rcu::read_lock();
     let session = Session::new(helper, ReadSide::of(&guard)).ok()??;
-    shared.templates().make(shared.cache(), session)
+    let extras = Extras {
+        session: Some(session),
+        ..Extras::default()
+    };
+    let extension = Extension::new(extras).ok()?;
+    shared
+        .templates()
+        .make(shared.cache(), Zone::DEFAULT, extension)
 }
 
 /// Whether a new connection may be to a helper's port.

@@ -32,7 +32,7 @@ use netfilter::{CtHook, OriginalDst, Periodic, Registration};
 use crate::{
     expire::Reaper,
     namespace::{Namespace, NAMESPACES},
-    shared::Shared,
+    shared::{Defaults, Shared},
 };
 
 module! {
@@ -49,6 +49,18 @@ module! {
         expect_hashsize: u32 {
             default: 0,
             description: "Buckets of the table of what is expected; 0: by hashsize. Up to four expectations a bucket",
+        },
+        acct: u8 {
+            default: 0,
+            description: "1: packets and bytes of connections are counted (nf_conntrack_acct of new namespaces)",
+        },
+        tstamp: u8 {
+            default: 0,
+            description: "1: it is known when connections begin and end (nf_conntrack_timestamp of new namespaces)",
+        },
+        enable_hooks: u8 {
+            default: 1,
+            description: "For who is used to it: tracking is always on",
         },
     },
 }
@@ -85,6 +97,10 @@ impl kernel::Module for Module {
         let shared = Shared::new(
             module_parameters::hashsize.value(),
             module_parameters::expect_hashsize.value(),
+            Defaults {
+                acct: module_parameters::acct.value() != 0,
+                timestamp: module_parameters::tstamp.value() != 0,
+            },
         )?;
         let hook = CtHook::install();
         let reaper = Periodic::start(Reaper::new(shared.clone()), expire::PERIOD)?;

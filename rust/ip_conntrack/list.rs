@@ -6,10 +6,13 @@ use conntrack::{
     tuple::{Direction, Family},
 };
 use kernel::{prelude::*, sync::rcu};
-use netfilter::{Conn, Expectation, Listing, Net, ReadSide, Table};
+use netfilter::{Account, Conn, Expectation, Listing, Net, ReadSide, Table};
 use rcu_table::{Node, Ref};
 
 use crate::namespace::Namespace;
+
+/// Nanoseconds in a second.
+const NANOS: u64 = 1_000_000_000;
 
 /// A place in a list. A bucket's entries are held together, so that what comes and goes while the
 /// file is read makes none appear twice.
@@ -72,7 +75,10 @@ impl<const LONG: bool> Listing for Connections<LONG> {
     fn show(net: &Net<Namespace>, place: &Place<Conn>, out: &mut Buffer<'_>) {
         let Some(conn) = &place.current else { return };
         let config = &net.tracker().config;
-        let state = Conn::lock(conn).detail(config);
+        let timeouts = conn.timeouts().unwrap_or(&config.timeouts);
+        let state = Conn::lock(conn).detail(timeouts, config.hz);
+        let [mark, secmark] = conn.marks();
+        let mut room = [0; 256];
         // This place holds one of them.
         let held = u32::from(!LONG);
         let entry = Entry {
@@ -85,11 +91,19 @@ impl<const LONG: bool> Listing for Connections<LONG> {
             original: conn.tuple(Direction::Original),
             reply: conn.tuple(Direction::Reply),
             status: conn.status(),
-            mark: conn.mark(),
-            counters: None,
+            mark: conn.mark().is_some().then_some(mark),
+            // Of no mark stock says what the security module does (Smack: "?").
+            context: (LONG || secmark != 0)
+                .then(|| netfilter::context_of(secmark, &mut room))
+                .flatten(),
+            zone: Conn::HAS_ZONES.then(|| conn.zone()),
+            age: conn
+                .stamps()
+                .map(|[start, _]| netfilter::real_ns().saturating_sub(start) / NANOS),
+            counters: conn.counters().map(Account::counters),
             references: conn.references().saturating_sub(held),
         };
-        // A line fits: the longest has two IPv6 tuples, some 350 bytes.
+        // A line fits: the longest has two IPv6 tuples, a context and counters, some 800 bytes.
         let _ = if LONG {
             entry.write_long_line(out)
         } else {

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tracker keeps for each namespace.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use conntrack::{
     packet::{Class, Packet},
     setting::Setting,
     timeouts::Config,
     tuple::Tuple,
+    zone::Zone,
 };
 use kernel::prelude::*;
 use netfilter::{
-    sysctl::Directory, Census, Conn, Context, Net, PerNet, Place, ProcFile, ReadSide, Skb, Tracker,
-    Verdict, Window, HZ,
+    sysctl::Directory, Census, Conn, Context, Features, Net, PerNet, Place, ProcFile, ReadSide,
+    Skb, Tracker, Verdict, Window, HZ,
 };
 use rcu_table::Ref;
 
@@ -22,6 +25,9 @@ use crate::{
     track,
 };
 
+/// Events are told where somebody listens when a connection begins.
+pub(crate) const EVENTS_FOR_LISTENERS: u8 = 2;
+
 /// The namespaces that are tracked.
 pub(crate) static NAMESPACES: PerNet<Namespace> = PerNet::new();
 
@@ -32,6 +38,13 @@ pub(crate) struct Namespace {
     pub(crate) counts: Counts,
     /// The tick in which nothing was found to evict.
     pub(crate) exhausted: Setting<u32>,
+    /// Whether new connections are counted, and their begin and end known.
+    pub(crate) acct: Setting<bool>,
+    pub(crate) timestamp: Setting<bool>,
+    /// Whether events of new connections are told: never, always, or where somebody listens.
+    pub(crate) events: Setting<u8>,
+    /// How many rules work with labels: connections can have them if there are any.
+    pub(crate) labels_used: AtomicU32,
     /// Whether helpers that have ports of their own read what goes to these ports.
     pub(crate) assign_helpers: Setting<bool>,
 }
@@ -47,6 +60,28 @@ static FILES: [ProcFile<Namespace>; 7] = [
     ProcFile::new::<counts::Stat>(Place::Stat, c"nf_conntrack", 0o444),
 ];
 
+impl Namespace {
+    /// What a new connection has, unless a rule says more.
+    #[inline]
+    pub(crate) fn features(&self) -> Features {
+        Features {
+            counts: self.acct.get(),
+            stamps: self.timestamp.get(),
+            events: match self.events.get() {
+                0 => false,
+                EVENTS_FOR_LISTENERS => netfilter::has_listener(),
+                _ => true,
+            },
+        }
+    }
+
+    /// Whether new connections can have labels.
+    #[inline]
+    pub(crate) fn has_labels(&self) -> bool {
+        self.labels_used.load(Ordering::Relaxed) != 0
+    }
+}
+
 impl Tracker for Namespace {
     type Shared = Shared;
 
@@ -60,6 +95,10 @@ impl Tracker for Namespace {
             config: Config::defaults(HZ),
             counts: Counts::new()?,
             exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
+            acct: Setting::new(shared.defaults().acct),
+            timestamp: Setting::new(shared.defaults().timestamp),
+            events: Setting::new(EVENTS_FOR_LISTENERS),
+            labels_used: AtomicU32::new(0),
             // Who loads a helper's module means it; one image with all of them means nothing.
             assign_helpers: Setting::new(census.is_first() && !cfg!(ip_conntrack_static)),
         })
@@ -85,8 +124,9 @@ impl Tracker for Namespace {
 
     fn find(net: &Net<Self>, tuple: &Tuple, read: ReadSide<'_>) -> Option<Ref<Conn>> {
         let shared = &net.tracker().shared;
-        let hash = shared.hash(net, tuple);
-        shared.find(net, tuple, hash, read).map(|(conn, _)| conn)
+        shared
+            .find(net, Zone::DEFAULT, tuple, read)
+            .map(|(conn, _)| conn)
     }
 
     fn answer(net: &Net<Self>, skb: &Skb, read: ReadSide<'_>) -> Option<Tuple> {
@@ -96,8 +136,7 @@ impl Tracker for Namespace {
             return None;
         };
         let shared = &net.tracker().shared;
-        let hash = shared.hash(net, &tuple);
-        let (conn, direction) = shared.find(net, &tuple, hash, read)?;
+        let (conn, direction) = shared.find(net, Zone::DEFAULT, &tuple, read)?;
         Some(*conn.tuple(direction.other()))
     }
 

@@ -111,7 +111,7 @@ const MOST: Sysctl<Namespace> = Sysctl {
 
 static MAX: [Sysctl<Namespace>; 1] = [MOST];
 
-static SETTINGS: [Sysctl<Namespace>; 37] = [
+static SETTINGS: [Sysctl<Namespace>; 40] = [
     MOST,
     Sysctl {
         names: names!("count"),
@@ -144,6 +144,30 @@ static SETTINGS: [Sysctl<Namespace>; 37] = [
         range: [0, 1],
         get: |net| u32::from(net.tracker().assign_helpers.get()),
         set: Some(|net, value| net.tracker().assign_helpers.set(value != 0)),
+        global: false,
+    },
+    Sysctl {
+        names: names!("acct"),
+        unit: Unit::Number,
+        range: [0, 1],
+        get: |net| u32::from(net.tracker().acct.get()),
+        set: Some(|net, value| net.tracker().acct.set(value != 0)),
+        global: false,
+    },
+    Sysctl {
+        names: names!("timestamp"),
+        unit: Unit::Number,
+        range: [0, 1],
+        get: |net| u32::from(net.tracker().timestamp.get()),
+        set: Some(|net, value| net.tracker().timestamp.set(value != 0)),
+        global: false,
+    },
+    Sysctl {
+        names: names!("events"),
+        unit: Unit::Number,
+        range: [0, 2],
+        get: |net| net.tracker().events.get().into(),
+        set: Some(|net, value| net.tracker().events.set(Value::from_number(value))),
         global: false,
     },
     number!("checksum", 1, |config| &config.checksum),

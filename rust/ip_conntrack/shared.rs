@@ -4,6 +4,7 @@
 use conntrack::{
     setting::Setting,
     tuple::{Direction, HashWords, Tuple},
+    zone::Zone,
 };
 use kernel::{prelude::*, sync::Arc};
 use netfilter::{Cache, Conn, Connections, HashKey, Net, ReadSide, Templates};
@@ -23,7 +24,17 @@ struct Inner {
     templates: Templates,
     key: HashKey,
     max: Setting<u32>,
+    defaults: Defaults,
     cache: Cache,
+}
+
+/// What a new namespace starts with.
+#[derive(Clone, Copy)]
+pub(crate) struct Defaults {
+    /// Whether connections are counted.
+    pub(crate) acct: bool,
+    /// Whether it is known when they begin and end.
+    pub(crate) timestamp: bool,
 }
 
 /// Connections for each bucket where the user gives the number of buckets, as stock has it.
@@ -39,7 +50,7 @@ impl Shared {
     /// # Errors
     ///
     /// `ENOMEM`; `EINVAL` for a size beyond reason.
-    pub(crate) fn new(hashsize: u32, expect_hashsize: u32) -> Result<Self> {
+    pub(crate) fn new(hashsize: u32, expect_hashsize: u32, defaults: Defaults) -> Result<Self> {
         let (buckets, max) = match hashsize {
             0 => {
                 let buckets = netfilter::default_buckets().max(FEWEST);
@@ -58,6 +69,7 @@ impl Shared {
             templates: Templates::new()?,
             key: HashKey::random(),
             max: Setting::new(max),
+            defaults,
             cache: Cache::new()?,
         };
         Ok(Self(Arc::new(inner, GFP_KERNEL)?))
@@ -79,6 +91,10 @@ impl Shared {
         &self.0.templates
     }
 
+    pub(crate) fn defaults(&self) -> Defaults {
+        self.0.defaults
+    }
+
     pub(crate) fn cache(&self) -> &Cache {
         &self.0.cache
     }
@@ -97,17 +113,17 @@ impl Shared {
         self.0.max.set(max);
     }
 
-    /// The hash of a tuple in a namespace.
+    /// The hash of a tuple in a namespace; `zone` is the number of its zone in this direction.
     #[inline]
-    pub(crate) fn hash(&self, net: &Net<Namespace>, tuple: &Tuple) -> u32 {
-        self.hash_words(tuple) ^ net.hash_mix()
+    pub(crate) fn hash(&self, net: &Net<Namespace>, zone: u16, tuple: &Tuple) -> u32 {
+        self.hash_words(zone, tuple) ^ net.hash_mix()
     }
 
     /// The hash of a tuple where the namespace does not count.
     #[inline]
-    pub(crate) fn hash_words(&self, tuple: &Tuple) -> u32 {
+    pub(crate) fn hash_words(&self, zone: u16, tuple: &Tuple) -> u32 {
         let key = &self.0.key;
-        let hash = match tuple.hash_words() {
+        let hash = match tuple.hash_words(zone) {
             HashWords::Ipv4([first, second]) => key.two(first, second),
             HashWords::Ipv6(words) => key.five(words),
         };
@@ -120,17 +136,48 @@ impl Shared {
         conn.id(&self.0.key)
     }
 
-    /// The connection that packets with `tuple` belong to, and their direction in it.
-    #[inline]
+    /// The connection that packets with `tuple` in `zone` belong to, and their direction in it.
     pub(crate) fn find(
         &self,
         net: &Net<Namespace>,
+        zone: Zone,
+        tuple: &Tuple,
+        read: ReadSide<'_>,
+    ) -> Option<(Ref<Conn>, Direction)> {
+        let hash = self.hash(net, zone.id(Direction::Original), tuple);
+        self.find_hashed(net, zone, tuple, hash, read)
+    }
+
+    /// The same, where the hash in the original direction is known.
+    #[inline]
+    pub(crate) fn find_hashed(
+        &self,
+        net: &Net<Namespace>,
+        zone: Zone,
+        tuple: &Tuple,
+        hash: u32,
+        read: ReadSide<'_>,
+    ) -> Option<(Ref<Conn>, Direction)> {
+        let found = self.find_by(net, zone, tuple, hash, read);
+        let reply = zone.id(Direction::Reply);
+        if found.is_some() || reply == zone.id(Direction::Original) {
+            return found;
+        }
+        // The zone counts in one direction only: an answer is in another.
+        self.find_by(net, zone, tuple, self.hash(net, reply, tuple), read)
+    }
+
+    #[inline]
+    fn find_by(
+        &self,
+        net: &Net<Namespace>,
+        zone: Zone,
         tuple: &Tuple,
         hash: u32,
         read: ReadSide<'_>,
     ) -> Option<(Ref<Conn>, Direction)> {
         let (seen, direction) = self.table().find(hash, &read, |conn, at| {
-            netfilter::same(conn, at, tuple, net.census())
+            netfilter::same(conn, at, tuple, zone, net.census())
         })?;
         let direction = netfilter::direction(direction);
         if seen.expired(netfilter::now()) {

@@ -3,15 +3,20 @@
 
 use conntrack::{
     ctinfo::CtInfo,
+    event::Events,
     packet::{self, Class, Packet},
-    proto::{Before, Outcome, State},
+    proto::{Before, Effect, Outcome, State},
     reason::Reason,
     status::Status,
     timeouts::Config,
     tuple::{protocol, Direction, Tuple},
+    zone::Zone,
 };
 use kernel::prelude::*;
-use netfilter::{Attached, Conn, Context, Net, NewConn, Session, Verdict, Window};
+use netfilter::{
+    Attached, Conn, Context, Expectation, Extension, Extras, Features, Net, NewConn, Session,
+    Verdict, Window,
+};
 use rcu_table::Ref;
 
 use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related};
@@ -127,10 +132,18 @@ fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision
     }
     match packet.classify() {
         Ok(Class::Flow(tuple)) => flow(context, &packet, &tuple, template),
-        Ok(Class::Error(quoted)) => related::error(context, &quoted),
+        Ok(Class::Error(quoted)) => related::error(context, zone(context, template), &quoted),
         Ok(Class::Untracked) => Decision::Untracked,
         Err(reason) => Decision::Invalid(reason),
     }
+}
+
+/// The zone of a packet: that of the rule that it has met.
+#[inline]
+fn zone(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Zone {
+    template.map_or(Zone::DEFAULT, |template| {
+        template.zone().of_mark(context.skb.mark())
+    })
 }
 
 /// A packet with a tuple of its own.
@@ -143,25 +156,31 @@ fn flow(
 ) -> Decision {
     let net = context.net;
     let shared = &net.tracker().shared;
-    let hash = shared.hash(net, tuple);
+    let zone = zone(context, template);
+    let hash = shared.hash(net, zone.id(Direction::Original), tuple);
     for _ in 0..ROUNDS {
-        let Some((conn, direction)) = shared.find(net, tuple, hash, context.read) else {
-            return open(context, packet, tuple, hash, template);
+        let Some((conn, direction)) = shared.find_hashed(net, zone, tuple, hash, context.read)
+        else {
+            return open(context, packet, tuple, hash, zone, template);
         };
         let ctinfo = ctinfo(conn.status(), direction);
         match update(net, &conn, direction, packet) {
             Outcome::Accept(effect) => {
+                if effect.timeout.is_some() {
+                    count(context, &conn, direction);
+                }
                 if let Some(remark) = effect.remark {
                     log(context, packet.protocol(), remark);
                 }
                 if ctinfo == CtInfo::EstablishedReply {
-                    conn.set_status(Status::SEEN_REPLY);
+                    answered(&conn);
                 }
                 return Decision::Tracked(conn, ctinfo);
             }
             Outcome::Kill => {
+                count(context, &conn, direction);
                 if ctinfo == CtInfo::EstablishedReply {
-                    conn.set_status(Status::SEEN_REPLY);
+                    answered(&conn);
                 }
                 shared.kill(&conn);
                 return Decision::Tracked(conn, ctinfo);
@@ -173,6 +192,25 @@ fn flow(
         }
     }
     Decision::Drop(Reason::Unsettled)
+}
+
+/// Counts a packet, where the connection's packets are counted.
+#[inline]
+fn count(context: &Context<'_, Namespace>, conn: &Conn, direction: Direction) {
+    if let Some(account) = conn.counters() {
+        account.add(direction, 1, context.skb.len().into());
+    }
+}
+
+/// A packet has come in the direction of the answers.
+#[inline]
+fn answered(conn: &Conn) {
+    if !conn
+        .set_status(Status::SEEN_REPLY)
+        .contains(Status::SEEN_REPLY)
+    {
+        conn.note(Events::REPLY);
+    }
 }
 
 /// What a packet is to a connection of this status.
@@ -200,12 +238,14 @@ fn update(
         let before = Before {
             status: conn.status(),
             remaining: conn.expires().remaining(now).unwrap_or_default(),
+            timeouts: conn.timeouts().unwrap_or(&config.timeouts),
         };
         state.update(packet, direction, before, now, config)
     };
     match outcome {
         Outcome::Accept(effect) => {
-            conn.set_status(effect.set);
+            let before = conn.set_status(effect.set);
+            note(conn, &effect, before);
             if let Some(timeout) = effect.timeout {
                 conn.refresh(now, timeout);
             }
@@ -216,12 +256,24 @@ fn update(
     outcome
 }
 
+/// Notes what is to be told of a packet's effect on a connection that had the status `before`.
+#[inline]
+fn note(conn: &Conn, effect: &Effect, before: Status) {
+    if effect.moved {
+        conn.note(Events::PROTOINFO);
+    }
+    if effect.set.contains(Status::ASSURED) && !before.contains(Status::ASSURED) {
+        conn.note(Events::ASSURED);
+    }
+}
+
 /// A packet that no connection knows: perhaps it starts one.
 fn open(
     context: &Context<'_, Namespace>,
     packet: &Packet<'_>,
     tuple: &Tuple,
     hash: u32,
+    zone: Zone,
     template: Option<&Conn>,
 ) -> Decision {
     let net = context.net;
@@ -237,7 +289,11 @@ fn open(
     let first = state.update(
         packet,
         Direction::Original,
-        Before::default(),
+        Before::new(
+            template
+                .and_then(Conn::timeouts)
+                .unwrap_or(&config.timeouts),
+        ),
         netfilter::now(),
         config,
     );
@@ -255,10 +311,12 @@ fn open(
         return no_room(config, Reason::TableFull);
     }
     // Most connections come from nowhere, and nobody reads them.
-    let plain =
-        template.is_none() && !expect::any(net) && !helpers::may_be_assigned(tracker, tuple);
-    let mut origin = Origin::default();
-    if !plain && origin.search(context, tuple, template).is_err() {
+    let plain = template.is_none()
+        && !expect::any(net)
+        && !helpers::may_be_assigned(tracker, tuple)
+        && !tracker.has_labels();
+    let mut origin = Origin::new(tracker);
+    if !plain && origin.search(context, tuple, zone, template).is_err() {
         return no_room(config, Reason::NoMemory);
     }
     let (ctinfo, born) = match origin.master {
@@ -272,56 +330,95 @@ fn open(
         timeout: effect.timeout.unwrap_or_default(),
         status: effect.set | born,
         master: origin.master,
-        session: origin.session,
+        zone,
+        marks: origin.marks,
+        extension: origin.extension,
+        features: origin.features,
     };
     match net.new_conn(tracker.shared.cache(), new) {
-        Some(conn) => Decision::Tracked(conn, ctinfo),
+        Some(conn) => {
+            count(context, &conn, Direction::Original);
+            note(&conn, &effect, Status::NONE);
+            Decision::Tracked(conn, ctinfo)
+        }
         None => no_room(config, Reason::NoMemory),
     }
 }
 
-/// Where a connection comes from, and who reads it.
-#[derive(Default)]
+/// Where a connection comes from, and what it has from there.
 struct Origin {
     /// The connection that has announced it.
     master: Option<Ref<Conn>>,
-    /// What a helper is to keep of it.
-    session: Option<KBox<Session>>,
+    /// That one's marks.
+    marks: [u32; 2],
+    extension: Option<KBox<Extension>>,
+    features: Features,
 }
 
 impl Origin {
-    /// An expected connection is read by the helper of its master, if that wants to read on; any
-    /// other by the one that a rule or the port says.
+    /// Nowhere.
+    #[inline]
+    fn new(tracker: &Namespace) -> Self {
+        Self {
+            master: None,
+            marks: [0; 2],
+            extension: None,
+            features: tracker.features(),
+        }
+    }
+
+    /// Looks for where it comes from, and for what a rule wishes it to have.
     #[cold]
     #[inline(never)]
     fn search(
         &mut self,
         context: &Context<'_, Namespace>,
         tuple: &Tuple,
+        zone: Zone,
         template: Option<&Conn>,
     ) -> Result {
-        let helper_of = |conn: &Conn| conn.session().map(|session| session.helper().clone());
-        let expectation = expect::take(context.net, tuple, context.read);
-        let helper = match &expectation {
-            // Of those whose master was itself expected none is read: each keeps its master.
-            Some(expectation)
-                if expectation.what().helped && expectation.master().master().is_none() =>
-            {
-                helper_of(expectation.master())
-            }
-            Some(_) => None,
-            None => match template {
-                Some(template) => helper_of(template),
-                None => helpers::assigned(context.net.tracker(), tuple),
-            },
-        };
-        if let Some(helper) = helper {
-            if helper.reads(tuple.protocol()) {
-                self.session = Session::new(&helper, context.read)?;
-            }
+        let tracker = context.net.tracker();
+        let expectation = expect::take(context.net, zone, tuple, context.read);
+        let wishes = template.and_then(Conn::extension).map(Extension::extras);
+        let masks = wishes.and_then(|wishes| wishes.masks);
+        self.features.events |= masks.is_some();
+        self.extension = Extension::new(Extras {
+            session: session(context, tuple, expectation.as_deref(), template)?,
+            labels: tracker.has_labels(),
+            timeouts: wishes.and_then(|wishes| wishes.timeouts.clone()),
+            masks,
+        })?;
+        if let Some(expectation) = expectation {
+            self.marks = expectation.master().marks();
+            self.master = Some(expectation.master().clone());
         }
-        self.master = expectation.map(|expectation| expectation.master().clone());
         Ok(())
+    }
+}
+
+/// What a helper is to keep of a new connection. An expected one is read by the helper of its
+/// master, if that wants to read on; any other by the one that a rule or the port says.
+fn session(
+    context: &Context<'_, Namespace>,
+    tuple: &Tuple,
+    expectation: Option<&Expectation>,
+    template: Option<&Conn>,
+) -> Result<Option<KBox<Session>>> {
+    let helper_of = |conn: &Conn| conn.session().map(|session| session.helper().clone());
+    let helper = match (expectation, template) {
+        // Of those whose master was itself expected none is read: each keeps its master.
+        (Some(expectation), _)
+            if expectation.what().helped && expectation.master().master().is_none() =>
+        {
+            helper_of(expectation.master())
+        }
+        (Some(_), _) => None,
+        (None, Some(template)) => helper_of(template),
+        (None, None) => helpers::assigned(context.net.tracker(), tuple),
+    };
+    match helper.filter(|helper| helper.reads(tuple.protocol())) {
+        Some(helper) => Session::new(&helper, context.read),
+        None => Ok(None),
     }
 }
 
@@ -339,12 +436,14 @@ pub(crate) fn close(net: &Net<Namespace>, conn: &Ref<Conn>) {
     if !conn.status().contains(Status::CONFIRMED) {
         return;
     }
-    let timeouts = &net.tracker().config.timeouts;
+    let defaults = &net.tracker().config.timeouts;
+    let timeouts = conn.timeouts().unwrap_or(defaults);
     let timeout = match &mut *Conn::lock(conn) {
         State::Tcp(tcp) => tcp.close(timeouts),
         _ => None,
     };
     if let Some(timeout) = timeout {
+        conn.note(Events::PROTOINFO);
         conn.refresh(netfilter::now(), timeout);
     }
 }

@@ -1,42 +1,65 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The slab cache of connections.
 
-use core::{mem::align_of, mem::size_of, ptr::NonNull};
+use core::{ffi::CStr, mem::align_of, mem::size_of, ptr::NonNull};
 use kernel::{prelude::*, sync::rcu};
 
-use crate::conn::Conn;
+use crate::conn::{Conn, Counted, Features};
 
-/// Memory for connections: its own cache, never merged, so that `/proc/slabinfo` and the check at
-/// its end show a leak.
-pub struct Cache(NonNull<raw::kmem_cache>);
+/// Memory for connections: caches of their own, never merged, so that `/proc/slabinfo` and the check
+/// at their end show a leak.
+pub struct Cache {
+    bare: Slab,
+    /// For connections with an account.
+    counted: Slab,
+}
+
+/// One of the kernel's caches.
+struct Slab(NonNull<raw::kmem_cache>);
 
 // SAFETY: the kernel's caches are used from any CPU.
-unsafe impl Send for Cache {}
+unsafe impl Send for Slab {}
 // SAFETY: as above.
-unsafe impl Sync for Cache {}
+unsafe impl Sync for Slab {}
 
 impl Cache {
-    /// Makes the cache. May sleep.
+    /// Makes the caches. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub fn new() -> Result<Self> {
-        // CAST: a connection is a few hundred bytes, its alignment eight.
-        let (size, align) = (size_of::<Conn>() as u32, align_of::<Conn>() as u32);
-        // SAFETY: the name is static; size and alignment are those of the type.
-        let cache = unsafe { raw::ipct_cache_create(c"ip_conntrack".as_char_ptr(), size, align) };
-        NonNull::new(cache).map(Self).ok_or(ENOMEM)
+        Ok(Self {
+            bare: Slab::new::<Conn>(c"ip_conntrack")?,
+            counted: Slab::new::<Counted>(c"ip_conntrack_counted")?,
+        })
     }
 
-    /// Zeroed memory for one connection; callable from any context.
-    pub(crate) fn alloc(&self) -> Option<NonNull<Conn>> {
+    /// Zeroed memory for one connection, with room for its account if it has one; callable from
+    /// any context.
+    #[inline]
+    pub(crate) fn alloc(&self, features: Features) -> Option<NonNull<Conn>> {
+        let slab = if features.account() {
+            &self.counted
+        } else {
+            &self.bare
+        };
         // SAFETY: the cache lives as long as `self`.
-        NonNull::new(unsafe { raw::ipct_cache_alloc_atomic(self.0.as_ptr()) }.cast())
+        NonNull::new(unsafe { raw::ipct_cache_alloc_atomic(slab.0.as_ptr()) }.cast())
     }
 }
 
-impl Drop for Cache {
+impl Slab {
+    fn new<T>(name: &'static CStr) -> Result<Self> {
+        // CAST: a connection is a few hundred bytes, its alignment eight.
+        let (size, align) = (size_of::<T>() as u32, align_of::<T>() as u32);
+        // SAFETY: the name is static; size and alignment are those of the type.
+        let cache = unsafe { raw::ipct_cache_create(name.as_char_ptr(), size, align) };
+        NonNull::new(cache).map(Self).ok_or(ENOMEM)
+    }
+}
+
+impl Drop for Slab {
     /// Waits for the connections that are still on their way back, then ends the cache. May sleep.
     fn drop(&mut self) {
         rcu::rcu_barrier();

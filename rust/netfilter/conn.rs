@@ -9,21 +9,33 @@ use core::{
     cell::UnsafeCell,
     mem::{align_of, offset_of, size_of, MaybeUninit},
     ops::{Deref, DerefMut},
-    ptr::NonNull,
+    ptr::{null_mut, NonNull},
     sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering},
 };
 
 use conntrack::{
     ctinfo::CtInfo,
+    event::Events,
     proto::State,
     status::Status,
     time::{Instant, Ticks},
+    timeouts::Timeouts,
     tuple::{Direction, Family, Tuple},
+    zone::Zone,
 };
 use kernel::prelude::*;
 use rcu_table::{Link, Node, Ref};
 
-use crate::{cache::Cache, count, helper::Session, namespace::Census, siphash::HashKey, time};
+use crate::{
+    account::Account,
+    cache::Cache,
+    count,
+    extension::{Extension, Labels},
+    helper::Session,
+    namespace::Census,
+    siphash::HashKey,
+    time,
+};
 
 /// Bytes that the kernel may read as `struct nf_conn`.
 const PREFIX: usize = offset_of!(raw::nf_conn, proto);
@@ -36,17 +48,21 @@ const _: () = assert!(align_of::<Link>() <= align_of::<raw::hlist_nulls_node>())
 const _: () = assert!(offset_of!(raw::nf_conn, ct_general) == 0);
 const _: () = assert!(size_of::<raw::refcount_t>() == size_of::<AtomicI32>());
 const _: () = assert!(PREFIX % 8 == 0 && align_of::<raw::nf_conn>() == 8);
+#[cfg(CONFIG_NF_CONNTRACK_ZONES)]
+const _: () = assert!(size_of::<raw::nf_conntrack_zone>() == size_of::<Zone>());
 
 /// A connection.
 ///
 /// # Invariants
 ///
 /// - The prefix is a valid `struct nf_conn` up to `proto`: count, lock, tuples, status, namespace,
-///   master; `ext` is null.
-/// - The tuples, the master and the session are not written after the connection was made, and
-///   go with its memory: after the last reference, and where readers could have met it a grace
-///   period later.
+///   zone, master.
+/// - The tuples, the zone, the master, the extension and the features are not written after the
+///   connection was made, and go with its memory: after the last reference, and where readers could
+///   have met it a grace period later.
 /// - `master` is null, or a reference that the connection owns.
+/// - `ext` is null, or an [`Extension`] that the connection owns.
+/// - With an account among its features it is the begin of a [`Counted`].
 /// - `tail` is the state while there are references; it is read and written only under the lock, by
 ///   who has one, or before the connection is shared. Afterwards it belongs to RCU.
 /// - `census` outlives the connection: a namespace waits until its census is zero.
@@ -54,8 +70,35 @@ const _: () = assert!(PREFIX % 8 == 0 && align_of::<raw::nf_conn>() == 8);
 pub struct Conn {
     prefix: UnsafeCell<MaybeUninit<[u64; PREFIX / 8]>>,
     census: NonNull<Census>,
-    session: Option<KBox<Session>>,
+    features: Features,
+    /// Events that are to be told at the end of the packet's way, and those that could not be.
+    pending: AtomicU32,
     tail: UnsafeCell<Tail>,
+}
+
+/// What a connection has beside what all have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Packets and bytes are counted.
+    pub counts: bool,
+    /// It is known when it began and ended.
+    pub stamps: bool,
+    /// Somebody listens to its events.
+    pub events: bool,
+}
+
+impl Features {
+    /// Whether there is an account.
+    pub(crate) fn account(self) -> bool {
+        self.counts || self.stamps
+    }
+}
+
+/// A connection with an account.
+#[repr(C)]
+pub(crate) struct Counted {
+    conn: Conn,
+    account: Account,
 }
 
 /// The end of a connection's memory.
@@ -84,8 +127,14 @@ pub struct NewConn<'a> {
     pub status: Status,
     /// The connection that has announced it.
     pub master: Option<Ref<Conn>>,
-    /// What a helper keeps of it.
-    pub session: Option<KBox<Session>>,
+    /// The zone that its tuples are in.
+    pub zone: Zone,
+    /// The firewall mark and the security mark.
+    pub marks: [u32; 2],
+    /// What few have.
+    pub extension: Option<KBox<Extension>>,
+    /// What else it has.
+    pub features: Features,
 }
 
 /// What rules wish for connections: each a connection that is none, to go with a packet from the
@@ -103,8 +152,13 @@ impl Templates {
         Ok(Self(KBox::new(Census::new(first), GFP_KERNEL)?))
     }
 
-    /// A template of connections that `session`'s helper reads.
-    pub fn make(&self, cache: &Cache, session: KBox<Session>) -> Option<Ref<Conn>> {
+    /// A template of connections in `zone` that have what `extension` has.
+    pub fn make(
+        &self,
+        cache: &Cache,
+        zone: Zone,
+        extension: Option<KBox<Extension>>,
+    ) -> Option<Ref<Conn>> {
         let nothing = Tuple::new(Family::Ipv4, 0, [0; 4], [0; 2], [0; 4], [0; 2]);
         let new = NewConn {
             original: &nothing,
@@ -114,7 +168,10 @@ impl Templates {
             // Not on its way into the table: NFQUEUE drops what is, if others hold it too.
             status: Status::TEMPLATE | Status::CONFIRMED,
             master: None,
-            session: Some(session),
+            zone,
+            marks: [0; 2],
+            extension,
+            features: Features::default(),
         };
         Conn::new(cache, &self.0, new)
     }
@@ -138,7 +195,7 @@ impl Conn {
     ///
     /// `None` where there is no memory.
     pub(crate) fn new(cache: &Cache, census: &Census, new: NewConn<'_>) -> Option<Ref<Self>> {
-        let this = cache.alloc()?;
+        let this = cache.alloc(new.features)?;
         let conn = this.as_ptr();
         let head = conn.cast::<raw::nf_conn>();
         // SAFETY: the memory is zeroed, of the size and alignment of `Conn`, and only ours; each
@@ -148,6 +205,17 @@ impl Conn {
             raw::ipct_spin_lock_init((&raw mut (*head).lock).cast());
             (&raw mut (*head).timeout).write(new.timeout.as_u32());
             (&raw mut (*head).status).write(new.status.bits() as usize);
+            #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
+            (&raw mut (*head).zone).cast::<Zone>().write(new.zone);
+            let [_mark, _secmark] = new.marks;
+            #[cfg(CONFIG_NF_CONNTRACK_MARK)]
+            (&raw mut (*head).mark).write(_mark);
+            #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+            (&raw mut (*head).secmark).write(_secmark);
+            (&raw mut (*head).ext).write(
+                new.extension
+                    .map_or(null_mut(), |extension| KBox::into_raw(extension).cast()),
+            );
             #[cfg(CONFIG_NET_NS)]
             (&raw mut (*head).ct_net)
                 .cast::<*const raw::net>()
@@ -168,7 +236,7 @@ impl Conn {
                     .write(Ref::into_raw(master));
             }
             (&raw mut (*conn).census).write(NonNull::from(census));
-            (&raw mut (*conn).session).write(new.session);
+            (&raw mut (*conn).features).write(new.features);
             (&raw mut (*conn).tail).write(UnsafeCell::new(Tail { state: new.state }));
         }
         census.enter();
@@ -223,13 +291,118 @@ impl Conn {
         )
     }
 
-    /// The firewall mark of the connection, where the kernel has marks.
-    pub fn mark(&self) -> Option<u32> {
+    /// The firewall mark of the connection; `None` where the kernel has no marks.
+    #[inline]
+    pub fn mark(&self) -> Option<&AtomicU32> {
         #[cfg(CONFIG_NF_CONNTRACK_MARK)]
-        // SAFETY: a field of the prefix, one word that a single load reads.
-        return Some(unsafe { (&raw const (*self.head()).mark).read_volatile() });
+        // SAFETY: a word of the prefix that everybody reads and writes whole.
+        return Some(unsafe { &*(&raw mut (*self.head()).mark).cast() });
         #[cfg(not(CONFIG_NF_CONNTRACK_MARK))]
         None
+    }
+
+    /// The security mark; `None` where the kernel has none.
+    #[inline]
+    pub fn secmark(&self) -> Option<&AtomicU32> {
+        #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+        // SAFETY: a word of the prefix that everybody reads and writes whole.
+        return Some(unsafe { &*(&raw mut (*self.head()).secmark).cast() });
+        #[cfg(not(CONFIG_NF_CONNTRACK_SECMARK))]
+        None
+    }
+
+    /// Both marks, zero where there are none.
+    pub fn marks(&self) -> [u32; 2] {
+        [self.mark(), self.secmark()]
+            .map(|mark| mark.map_or(0, |mark| mark.load(Ordering::Relaxed)))
+    }
+
+    /// The zone; of a template the one that it wishes for.
+    #[inline]
+    pub fn zone(&self) -> Zone {
+        #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
+        // SAFETY: written when the connection was made, never after (invariant); same layout.
+        return unsafe { (&raw const (*self.head()).zone).cast::<Zone>().read() };
+        #[cfg(not(CONFIG_NF_CONNTRACK_ZONES))]
+        Zone::DEFAULT
+    }
+
+    /// Whether the kernel has zones.
+    pub const HAS_ZONES: bool = cfg!(CONFIG_NF_CONNTRACK_ZONES);
+
+    /// What few connections have.
+    #[inline]
+    pub fn extension(&self) -> Option<&Extension> {
+        // SAFETY: null, or owned for as long as this has memory (invariant).
+        unsafe { (*self.head()).ext.cast::<Extension>().as_ref() }
+    }
+
+    /// The labels, if it can have any.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.extension()?.labels()
+    }
+
+    /// How long it lives after a packet, if otherwise than its namespace says.
+    #[inline]
+    pub fn timeouts(&self) -> Option<&Timeouts> {
+        self.extension()?.extras().timeouts.as_deref()
+    }
+
+    /// What it has beside what all have.
+    #[inline]
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    #[inline]
+    fn account(&self) -> Option<&Account> {
+        if !self.features.account() {
+            return None;
+        }
+        // SAFETY: with an account this is the begin of a `Counted` (invariant), all of which lives
+        // as long.
+        Some(unsafe { &(*core::ptr::from_ref(self).cast::<Counted>()).account })
+    }
+
+    /// Packets and bytes, where they are counted.
+    #[inline]
+    pub fn counters(&self) -> Option<&Account> {
+        self.account().filter(|_| self.features.counts)
+    }
+
+    /// When it was confirmed, in nanoseconds since 1970, and when it left the table (zero before);
+    /// where that is known.
+    pub fn stamps(&self) -> Option<[u64; 2]> {
+        let account = self.account().filter(|_| self.features.stamps)?;
+        Some([account.start(), account.stop()])
+    }
+
+    /// Something has happened to it that is to be told, if anybody listens.
+    #[inline]
+    pub fn note(&self, events: Events) {
+        if self.features.events && !events.is_empty() {
+            self.pending
+                .fetch_or(events.bits().into(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something is to be told.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.features.events && self.pending.load(Ordering::Relaxed) != 0
+    }
+
+    /// What is to be told since it was last taken, and what could not be before.
+    pub fn take_news(&self) -> [Events; 2] {
+        let word = self.pending.swap(0, Ordering::Relaxed);
+        // CAST: the two halves of a word.
+        [word as u16, (word >> 16) as u16].map(Events::from_bits)
+    }
+
+    /// That could not be told: it is to be told the next time.
+    pub fn missed(&self, events: Events) {
+        self.pending
+            .fetch_or(u32::from(events.bits()) << 16, Ordering::Relaxed);
     }
 
     /// How many references there are.
@@ -289,7 +462,11 @@ impl Conn {
 
     /// Marks it as dying; true for the one caller that has to take it out.
     pub fn begin_death(&self) -> bool {
-        !self.set_status(Status::DYING).contains(Status::DYING)
+        let first = !self.set_status(Status::DYING).contains(Status::DYING);
+        if let Some(account) = self.account().filter(|_| first && self.features.stamps) {
+            account.end(time::real_ns());
+        }
+        first
     }
 
     /// The connection that has announced it.
@@ -302,7 +479,7 @@ impl Conn {
     /// What a helper keeps of it.
     #[inline]
     pub fn session(&self) -> Option<&Session> {
-        self.session.as_deref()
+        self.extension()?.extras().session.as_deref()
     }
 
     /// The count of its namespace.
@@ -371,8 +548,11 @@ unsafe extern "C" fn give_back(head: *mut raw::callback_head) {
 unsafe fn free(conn: *mut Conn) {
     // SAFETY: the caller's promise; `kfree` takes objects of any cache.
     unsafe {
-        drop((&raw mut (*conn).session).replace(None));
-        let master = NonNull::new((*(*conn).head()).master.cast::<Conn>());
+        let head = (*conn).head();
+        if let Some(extension) = NonNull::new((*head).ext.cast::<Extension>()) {
+            drop(KBox::from_raw(extension.as_ptr()));
+        }
+        let master = NonNull::new((*head).master.cast::<Conn>());
         raw::kfree(conn.cast());
         if let Some(master) = master {
             Conn::put(master);
@@ -407,11 +587,18 @@ unsafe impl Node for Conn {
 
     #[inline]
     fn conflicts(&self, at: rcu_table::Side, other: &Self, other_at: rcu_table::Side) -> bool {
-        self.census == other.census && self.tuple(side(at)).matches(other.tuple(side(other_at)))
+        let (at, other_at) = (side(at), side(other_at));
+        // As stock has it, both zones are asked for the direction of the one that is there.
+        self.census == other.census
+            && self.tuple(at).matches(other.tuple(other_at))
+            && self.zone().id(other_at) == other.zone().id(other_at)
     }
 
     #[inline]
     fn published(&self) {
+        if let Some(account) = self.account().filter(|_| self.features.stamps) {
+            account.begin(time::real_ns());
+        }
         // Readers pass over entries without CONFIRMED, so nobody takes the relative timeout for
         // a point in time.
         let expires = time::now().add(self.pending_timeout());

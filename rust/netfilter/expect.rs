@@ -8,7 +8,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
-use conntrack::{time::Instant, tuple::Tuple};
+use conntrack::{time::Instant, tuple::Tuple, zone::Zone};
 use kernel::prelude::*;
 use rcu_table::{Link, Node, Ref, Side};
 
@@ -84,10 +84,11 @@ impl Expectation {
         &self.what
     }
 
-    /// Whether it is for a connection of this tuple in a namespace.
+    /// Whether it is for a connection of this tuple in a zone of a namespace.
     #[must_use]
-    pub fn expects(&self, tuple: &Tuple, census: &Census) -> bool {
+    pub fn expects(&self, tuple: &Tuple, zone: Zone, census: &Census) -> bool {
         self.aims_at(tuple)
+            && self.what.master.zone().number() == zone.number()
             && (self.what.anyone || self.what.tuple.src() == tuple.src())
             && self.what.master.in_namespace(census)
     }
@@ -162,6 +163,7 @@ unsafe impl Node for Expectation {
                 || other.what.anyone
                 || self.what.tuple.src() == other.what.tuple.src())
             && self.what.master.same_namespace(&other.what.master)
+            && self.what.master.zone().number() == other.what.master.zone().number()
     }
 
     fn published(&self) {}

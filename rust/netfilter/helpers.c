@@ -14,6 +14,7 @@
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/sctp.h>
+#include <linux/security.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -194,6 +195,32 @@ bool ipct_skb_linearize(struct sk_buff *skb)
 	return skb_linearize(skb) == 0;
 }
 
+u32 ipct_skb_mark(const struct sk_buff *skb)
+{
+	return skb->mark;
+}
+
+void ipct_skb_set_mark(struct sk_buff *skb, u32 mark)
+{
+	skb->mark = mark;
+}
+
+u32 ipct_skb_secmark(const struct sk_buff *skb)
+{
+#ifdef CONFIG_NETWORK_SECMARK
+	return skb->secmark;
+#else
+	return 0;
+#endif
+}
+
+void ipct_skb_set_secmark(struct sk_buff *skb, u32 mark)
+{
+#ifdef CONFIG_NETWORK_SECMARK
+	skb->secmark = mark;
+#endif
+}
+
 bool ipct_net_ratelimit(void)
 {
 	return net_ratelimit();
@@ -271,4 +298,27 @@ int ipct_possible_cpu(unsigned int from)
 			return cpu;
 	}
 	return -1;
+}
+
+u64 ipct_real_ns(void)
+{
+	return ktime_get_real_ns();
+}
+
+int ipct_secctx(u32 mark, char *room, unsigned int len)
+{
+	struct lsm_context context;
+	int copied = -E2BIG;
+	int error;
+
+	error = security_secid_to_secctx(mark, &context);
+	if (error < 0)
+		return error;
+	if (context.len <= len) {
+		/* Some count the end of the text. */
+		copied = strnlen(context.context, context.len);
+		memcpy(room, context.context, copied);
+	}
+	security_release_secctx(&context);
+	return copied;
 }

@@ -6,12 +6,14 @@
 //! pointers end here: nothing public names them.
 #![allow(unreachable_pub)] // A library crate of a module: its users are other crates.
 
+mod account;
 mod cache;
 mod conn;
 mod count;
 mod ct_hook;
 mod defrag;
 mod expect;
+mod extension;
 mod helper;
 mod hook;
 mod lock;
@@ -20,6 +22,7 @@ mod namespace;
 pub mod percpu;
 mod proc;
 mod rcu;
+mod security;
 mod siphash;
 mod skb;
 mod sockopt;
@@ -30,10 +33,12 @@ mod work;
 pub mod xtables;
 
 pub use self::{
+    account::Account,
     cache::Cache,
-    conn::{Conn, NewConn, StateGuard, Templates},
+    conn::{Conn, Features, NewConn, StateGuard, Templates},
     ct_hook::CtHook,
     expect::{Expectation, NewExpectation},
+    extension::{Extension, Extras, Labels},
     helper::{ports, request_helper, Helper, ModuleRef, Reading, Session, PORTS},
     hook::{Context, Verdict},
     lock::Guarded,
@@ -42,11 +47,12 @@ pub use self::{
     percpu::PerCpu,
     proc::{Listing, Mode, Place, ProcFile},
     rcu::ReadSide,
+    security::{context_of, Room as ContextRoom},
     siphash::HashKey,
     skb::{Attached, Skb, Window},
     sockopt::OriginalDst,
     table::{default_buckets, direction, new_table, same, Connections, Table},
-    time::{now, HZ},
+    time::{has_listener, now, real_ns, HZ},
     work::{breathe, Periodic, Worker},
 };
 

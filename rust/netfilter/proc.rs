@@ -16,7 +16,7 @@ use crate::namespace::{Net, Tracker};
 pub type Mode = u16;
 
 /// The longest record, in bytes.
-const RECORD: usize = 512;
+const RECORD: usize = 1024;
 
 /// What a file lists.
 pub trait Listing: 'static {

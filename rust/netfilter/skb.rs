@@ -194,6 +194,42 @@ impl Skb {
         unsafe { raw::ipct_skb_linearize(self.raw()) }
     }
 
+    /// Its firewall mark.
+    pub fn mark(&self) -> u32 {
+        // SAFETY: a valid packet. (The mark lies in unions whose number the configuration says.)
+        unsafe { raw::ipct_skb_mark(self.raw()) }
+    }
+
+    /// Sets its firewall mark.
+    pub fn set_mark(&mut self, mark: u32) {
+        // SAFETY: a valid packet that is ours to change.
+        unsafe { raw::ipct_skb_set_mark(self.raw(), mark) }
+    }
+
+    /// Its security mark; zero where the kernel has none.
+    pub fn secmark(&self) -> u32 {
+        // SAFETY: a valid packet.
+        unsafe { raw::ipct_skb_secmark(self.raw()) }
+    }
+
+    /// Sets its security mark, where the kernel has one.
+    pub fn set_secmark(&mut self, mark: u32) {
+        // SAFETY: a valid packet that is ours to change.
+        unsafe { raw::ipct_skb_set_secmark(self.raw(), mark) }
+    }
+
+    /// How long it is, in bytes from its network header on.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        // SAFETY: a plain field of a valid packet.
+        unsafe { (*self.raw()).len }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What was said of the packet before.
     #[inline]
     pub fn attached(&self) -> Attached<'_> {

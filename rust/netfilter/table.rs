@@ -7,6 +7,7 @@ use rcu_table::{Head, Node, Side, Storage};
 use conntrack::{
     status::Status,
     tuple::{Direction, Tuple},
+    zone::Zone,
 };
 
 use crate::{
@@ -84,10 +85,12 @@ pub fn default_buckets() -> u32 {
     }
 }
 
-/// Whether the connection, linked by `side`, is the one of `tuple` in a namespace.
+/// Whether the connection, linked by `side`, is the one of `tuple` in a zone of a namespace.
 #[inline]
-pub fn same(conn: &Conn, side: Side, tuple: &Tuple, census: &Census) -> bool {
-    conn.tuple(conn::side(side)).matches(tuple)
+pub fn same(conn: &Conn, side: Side, tuple: &Tuple, zone: Zone, census: &Census) -> bool {
+    let at = conn::side(side);
+    conn.tuple(at).matches(tuple)
+        && (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
         && conn.in_namespace(census)
         && conn.status().contains(Status::CONFIRMED)
 }

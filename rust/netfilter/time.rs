@@ -14,3 +14,16 @@ pub fn now() -> Instant {
     // CAST: entries count in the low 32 bits, which wrap.
     Instant::from_ticks(ticks as u32)
 }
+
+/// Nanoseconds since 1970, as the machine's clock shows them.
+pub fn real_ns() -> u64 {
+    // SAFETY: callable from any context.
+    unsafe { raw::ipct_real_ns() }
+}
+
+/// Whether anybody listens to events of connections; nfnetlink keeps the word.
+#[inline]
+pub fn has_listener() -> bool {
+    // SAFETY: a byte that others write; a volatile read sees one value.
+    unsafe { (&raw const raw::nf_ctnetlink_has_listener).read_volatile() != 0 }
+}

@@ -13,7 +13,7 @@ use crate::{
     show::Detail,
     status::Status,
     time::{Instant, Ticks},
-    timeouts::Config,
+    timeouts::{Config, Timeouts},
     tuple::Direction,
     wire::{icmp, icmpv6},
 };
@@ -57,12 +57,26 @@ pub enum Outcome {
 }
 
 /// What an entry is before a packet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Before {
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
     /// Its status bits.
     pub status: Status,
     /// How long it has left.
     pub remaining: Ticks,
+    /// How long it lives after a packet: as the namespace has it, or as a rule has said.
+    pub timeouts: &'a Timeouts,
+}
+
+impl<'a> Before<'a> {
+    /// Of an entry that the packet starts.
+    #[must_use]
+    pub fn new(timeouts: &'a Timeouts) -> Self {
+        Self {
+            status: Status::NONE,
+            remaining: Ticks::default(),
+            timeouts,
+        }
+    }
 }
 
 /// What changes of the entry.
@@ -72,6 +86,8 @@ pub struct Effect {
     pub timeout: Option<Ticks>,
     /// Status bits to set.
     pub set: Status,
+    /// Whether the protocol's state is another now.
+    pub moved: bool,
     /// What is odd about the packet, although it passes.
     pub remark: Option<Reason>,
 }
@@ -86,8 +102,13 @@ impl Effect {
     }
 
     fn timeout(timeout: Ticks) -> Outcome {
+        Self::moved(false, timeout)
+    }
+
+    fn moved(moved: bool, timeout: Ticks) -> Outcome {
         Outcome::Accept(Self {
             timeout: Some(timeout),
+            moved,
             ..Self::default()
         })
     }
@@ -120,28 +141,30 @@ impl State {
         &mut self,
         packet: &Packet<'_>,
         direction: Direction,
-        entry: Before,
+        entry: Before<'_>,
         now: Instant,
         config: &Config,
     ) -> Outcome {
-        let Before { status, remaining } = entry;
-        let timeouts = &config.timeouts;
+        let Before {
+            status,
+            remaining,
+            timeouts,
+        } = entry;
         match (self, packet.transport()) {
             (Self::Tcp(tcp), Transport::Tcp(segment)) => {
                 let context = tcp::Context {
                     status,
                     remaining,
+                    timeouts,
                     config,
                 };
                 tcp.update(segment, direction, &context)
             }
-            (Self::Udp(udp), Transport::Udp(_)) => udp.update(status, now, config),
+            (Self::Udp(udp), Transport::Udp(_)) => udp.update(status, now, timeouts),
             (Self::Icmp, _) => Effect::timeout(timeouts.icmp.get()),
             (Self::Icmpv6, _) => Effect::timeout(timeouts.icmpv6.get()),
-            (Self::Sctp(sctp), Transport::Sctp(view)) => {
-                sctp.update(view, direction, entry, config)
-            }
-            (Self::Gre, _) => gre::update(status, config),
+            (Self::Sctp(sctp), Transport::Sctp(view)) => sctp.update(view, direction, entry),
+            (Self::Gre, _) => gre::update(status, timeouts),
             (Self::Generic, _) => Effect::timeout(timeouts.generic.get()),
             // The protocol is part of the tuple, so a connection's packets are all of one.
             (Self::Tcp(_) | Self::Udp(_) | Self::Sctp(_), _) => {
@@ -162,13 +185,10 @@ impl State {
 
     /// What it has to say in `/proc`.
     #[must_use]
-    pub fn detail(&self, config: &Config) -> Detail {
-        let secs = |setting: &Setting<Ticks>| setting.get().as_secs(config.hz);
+    pub fn detail(&self, timeouts: &Timeouts, hz: u32) -> Detail {
+        let secs = |setting: &Setting<Ticks>| setting.get().as_secs(hz);
         match self {
-            Self::Gre => {
-                let timeouts = &config.timeouts;
-                Detail::Timeouts(secs(&timeouts.gre), secs(&timeouts.gre_stream))
-            }
+            Self::Gre => Detail::Timeouts(secs(&timeouts.gre), secs(&timeouts.gre_stream)),
             _ => self.name().map_or(Detail::None, Detail::State),
         }
     }

@@ -8,7 +8,6 @@ use crate::{
     setting::Setting,
     status::Status,
     time::Ticks,
-    timeouts::Config,
     tuple::Direction,
     wire::sctp::{kind, Chunk, Kinds},
 };
@@ -252,8 +251,7 @@ impl Sctp {
         &mut self,
         packet: &View<'_>,
         direction: Direction,
-        entry: Before,
-        config: &Config,
+        entry: Before<'_>,
     ) -> Outcome {
         let kinds = match packet.kinds() {
             Ok(kinds) => kinds,
@@ -263,6 +261,7 @@ impl Sctp {
             return Outcome::Invalid(Reason::SctpTag);
         }
         let confirmed = entry.status.contains(Status::CONFIRMED);
+        let before = self.state;
         let mut stale = false;
         let mut set = Status::NONE;
         let mut last = State::None;
@@ -290,8 +289,9 @@ impl Sctp {
             last = new;
         }
         Outcome::Accept(Effect {
-            timeout: (!stale).then(|| config.timeouts.sctp.of(last)),
+            timeout: (!stale).then(|| entry.timeouts.sctp.of(last)),
             set,
+            moved: self.state != before,
             remark: None,
         })
     }

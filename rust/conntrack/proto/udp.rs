@@ -2,7 +2,7 @@
 //! UDP: no states, but a difference between a question with its answer and a stream.
 
 use super::{Effect, Outcome};
-use crate::{status::Status, time::Instant, timeouts::Config};
+use crate::{status::Status, time::Instant, timeouts::Timeouts};
 
 /// What is remembered of a UDP flow.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +21,7 @@ impl Default for Udp {
 
 impl Udp {
     #[inline]
-    pub(super) fn update(&mut self, status: Status, now: Instant, config: &Config) -> Outcome {
-        let timeouts = &config.timeouts;
+    pub(super) fn update(&mut self, status: Status, now: Instant, timeouts: &Timeouts) -> Outcome {
         if !status.contains(Status::CONFIRMED) {
             self.stream_from = now.add(timeouts.udp_settle);
         }
@@ -36,7 +35,7 @@ impl Udp {
             return Outcome::Accept(Effect {
                 timeout: Some(timeouts.udp_stream.get()),
                 set: Status::ASSURED,
-                remark: None,
+                ..Effect::default()
             });
         }
         Effect::timeout(timeouts.udp.get())

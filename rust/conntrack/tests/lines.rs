@@ -8,6 +8,7 @@ use conntrack::{
     show::{Buffer, Counters, Detail, Entry},
     status::Status,
     tuple::{Family, Tuple},
+    zone::{Directions, Zone},
 };
 
 fn address(bytes: [u8; 4]) -> [u32; 4] {
@@ -34,6 +35,9 @@ fn line(tuple: &Tuple, remaining: u32, state: Detail, status: Status) -> String 
         reply: &tuple.invert().unwrap(),
         status,
         mark: Some(0),
+        context: None,
+        zone: None,
+        age: None,
         counters: None,
         references: 1,
     }
@@ -121,6 +125,9 @@ fn mark_and_counters() {
         reply: &flow.invert().unwrap(),
         status: Status::SEEN_REPLY | Status::ASSURED,
         mark: Some(7),
+        context: Some("web"),
+        zone: Some(Zone::new(5, Directions::Original)),
+        age: None,
         counters: Some([
             Counters {
                 packets: 3,
@@ -137,8 +144,9 @@ fn mark_and_counters() {
     .unwrap();
     assert_eq!(
         text,
-        "udp      17 119 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 packets=3 bytes=99 \
-         src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 packets=2 bytes=88 [ASSURED] mark=7 use=2\n"
+        "udp      17 119 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 zone-orig=5 packets=3 bytes=99 \
+         src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 packets=2 bytes=88 [ASSURED] mark=7 \
+         secctx=web use=2\n"
     );
 }
 
@@ -170,6 +178,9 @@ fn stocks_form() {
         reply: &flow.invert().unwrap(),
         status: Status::NONE,
         mark: Some(0),
+        context: None,
+        zone: Some(Zone::DEFAULT),
+        age: Some(3),
         counters: None,
         references: 2,
     }
@@ -181,7 +192,7 @@ fn stocks_form() {
          src=2001:0db8:0000:0000:0000:0000:0000:0001 dst=2001:0db8:0000:0000:0000:0000:0000:0002 \
          srckey=0x0 dstkey=0x5 [UNREPLIED] \
          src=2001:0db8:0000:0000:0000:0000:0000:0002 dst=2001:0db8:0000:0000:0000:0000:0000:0001 \
-         srckey=0x5 dstkey=0x0 mark=0 use=2\n"
+         srckey=0x5 dstkey=0x0 mark=0 zone=0 delta-time=3 use=2\n"
     );
 }
 
@@ -211,6 +222,9 @@ fn stocks_form_of_the_others() {
             reply: &flow.invert().unwrap(),
             status: Status::SEEN_REPLY,
             mark: None,
+            context: None,
+            zone: None,
+            age: None,
             counters: None,
             references: 2,
         }

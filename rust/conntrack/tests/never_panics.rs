@@ -28,7 +28,7 @@ fn track(family: Family, bytes: &[u8], len: u32) {
         return;
     };
     let config = Config::defaults(HZ);
-    let _ = (tuple.invert(), tuple.hash_words());
+    let _ = (tuple.invert(), tuple.hash_words(0));
     let Ok(mut state) = State::open(&packet, &config) else {
         return;
     };
@@ -36,7 +36,7 @@ fn track(family: Family, bytes: &[u8], len: u32) {
         state.update(
             &packet,
             direction,
-            Before::default(),
+            Before::new(&config.timeouts),
             Instant::from_ticks(0),
             &config,
         );
@@ -119,7 +119,7 @@ proptest! {
         for (direction, flags, seq, ack, data) in segments {
             let bytes = tcp(direction, flags, seq, ack, data);
             let packet = parse(&bytes).unwrap();
-            let before = Before { status, remaining: Ticks::new(ack) };
+            let before = Before { status, remaining: Ticks::new(ack), timeouts: &config.timeouts };
             match state.update(&packet, direction, before, Instant::from_ticks(seq), &config) {
                 Outcome::Accept(effect) => {
                     prop_assert_ne!(effect.timeout, Some(Ticks::new(0)));

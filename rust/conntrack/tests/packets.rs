@@ -483,7 +483,10 @@ fn gre_both_ways_lives_longer() {
     assert_eq!(entry.secs(), 180);
     assert!(entry.status.contains(Status::ASSURED));
     let config = Config::defaults(HZ);
-    assert_eq!(entry.state.detail(&config), Detail::Timeouts(30, 180));
+    assert_eq!(
+        entry.state.detail(&config.timeouts, HZ),
+        Detail::Timeouts(30, 180)
+    );
     assert!(entry.state.may_merge() && !entry.state.is_closing());
 }
 

@@ -89,6 +89,7 @@ pub(super) struct Context<'a> {
     pub(super) status: Status,
     /// How long the entry has left.
     pub(super) remaining: Ticks,
+    pub(super) timeouts: &'a Timeouts,
     pub(super) config: &'a Config,
 }
 
@@ -368,7 +369,7 @@ impl Tcp {
             return Outcome::Invalid(reason);
         }
         let least = Ticks::from_secs(120, context.config.hz);
-        let timeout = context.config.timeouts.tcp_unacknowledged.get();
+        let timeout = context.timeouts.tcp_unacknowledged.get();
         if context.remaining >= least && context.remaining > timeout {
             return Outcome::Shorten(reason, timeout);
         }
@@ -391,12 +392,13 @@ impl Tcp {
             let (sender, _) = self.ends.pair(direction);
             sender.flags = sender.flags | Flags::CLOSED_FIRST;
         }
-        let timeouts = &context.config.timeouts;
-        let timeout = self.timeout(segment, context.config);
+        let timeout = self.timeout(segment, context);
+        let moved = new != old;
         if context.status.contains(Status::SEEN_REPLY) {
             return Outcome::Accept(Effect {
                 timeout: Some(timeout),
                 set: assured(old, new),
+                moved,
                 remark: None,
             });
         }
@@ -406,10 +408,11 @@ impl Tcp {
             // Else whoever keeps trying keeps the entry for ever.
             Segment::Syn if old == State::SynSent => Outcome::Accept(Effect::default()),
             // Picked up in mid-stream: five days are for those that answer.
-            _ if new == State::Established => {
-                Effect::timeout(timeout.min(timeouts.tcp_unacknowledged.get()))
-            }
-            _ => Effect::timeout(timeout),
+            _ if new == State::Established => Effect::moved(
+                moved,
+                timeout.min(context.timeouts.tcp_unacknowledged.get()),
+            ),
+            _ => Effect::moved(moved, timeout),
         }
     }
 
@@ -433,13 +436,13 @@ impl Tcp {
     }
 
     /// How long it lives in its state after a segment.
-    fn timeout(&self, segment: &View<'_>, config: &Config) -> Ticks {
-        let timeouts = &config.timeouts;
+    fn timeout(&self, segment: &View<'_>, context: &Context<'_>) -> Ticks {
+        let timeouts = context.timeouts;
         let usual = timeouts.tcp.of(self.state);
         let retrans = timeouts.tcp_retrans.get();
         let unacknowledged = timeouts.tcp_unacknowledged.get();
         let half_reset = segment.segment == Segment::Rst && self.state == State::Established;
-        if self.retrans >= config.tcp_max_retrans.get() && usual > retrans {
+        if self.retrans >= context.config.tcp_max_retrans.get() && usual > retrans {
             retrans
         } else if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED)) && usual > unacknowledged {
             unacknowledged

@@ -208,6 +208,7 @@ impl Entry {
         let before = Before {
             status: self.status,
             remaining: self.timeout,
+            timeouts: &self.config.timeouts,
         };
         let outcome = self
             .state

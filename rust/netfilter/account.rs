@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is counted of a connection, and when it began and ended: behind the connections of
+//! namespaces that want to know.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use conntrack::{show::Counters, tuple::Direction};
+
+/// The account of a connection.
+#[derive(Default)]
+pub struct Account {
+    /// By direction.
+    counters: [Counted; 2],
+    /// Nanoseconds since 1970; zero until it is known.
+    start: AtomicU64,
+    stop: AtomicU64,
+}
+
+#[derive(Default)]
+struct Counted {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Account {
+    /// Counts packets of so many bytes together.
+    #[inline]
+    pub fn add(&self, direction: Direction, packets: u64, bytes: u64) {
+        let counted = self.of(direction);
+        counted.packets.fetch_add(packets, Ordering::Relaxed);
+        counted.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn of(&self, direction: Direction) -> &Counted {
+        let [original, reply] = &self.counters;
+        match direction {
+            Direction::Original => original,
+            Direction::Reply => reply,
+        }
+    }
+
+    /// What was counted, original and reply.
+    #[must_use]
+    pub fn counters(&self) -> [Counters; 2] {
+        [Direction::Original, Direction::Reply].map(|at| Counters {
+            packets: self.of(at).packets.load(Ordering::Relaxed),
+            bytes: self.of(at).bytes.load(Ordering::Relaxed),
+        })
+    }
+
+    /// The same, and begins anew.
+    #[must_use]
+    pub fn take_counters(&self) -> [Counters; 2] {
+        [Direction::Original, Direction::Reply].map(|at| Counters {
+            packets: self.of(at).packets.swap(0, Ordering::Relaxed),
+            bytes: self.of(at).bytes.swap(0, Ordering::Relaxed),
+        })
+    }
+
+    pub(crate) fn begin(&self, now: u64) {
+        self.start.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self, now: u64) {
+        if self.stop.load(Ordering::Relaxed) == 0 {
+            self.stop.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn start(&self) -> u64 {
+        self.start.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop(&self) -> u64 {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
