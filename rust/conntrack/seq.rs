@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Sequence numbers of TCP (RFC 9293, 3.4): they wrap, so they have no order, only distances.
 
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
+
 /// A sequence number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq,
+)]
+#[repr(transparent)]
 pub struct Seq(u32);
 
 impl Seq {

@@ -51,6 +51,26 @@ pub enum Segment {
     None,
 }
 
+impl Segment {
+    /// All, in the order of their numbers.
+    const ALL: [Self; 6] = [
+        Self::Syn,
+        Self::SynAck,
+        Self::Fin,
+        Self::Ack,
+        Self::Rst,
+        Self::None,
+    ];
+
+    /// The segment behind a number; [`Segment::None`] behind one that is none.
+    #[inline]
+    #[must_use]
+    pub(crate) fn from_number(number: u8) -> Self {
+        let found = Self::ALL.get(usize::from(number));
+        found.copied().unwrap_or(Self::None)
+    }
+}
+
 /// A segment's header, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpView<'a> {

@@ -6,6 +6,8 @@ mod window;
 
 pub use self::table::{step, State, Step};
 
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
+
 use self::window::{End, Ends, Fit, Flags, Offer};
 use super::{Effect, Outcome};
 use crate::{
@@ -56,32 +58,62 @@ impl StateTimeouts {
     }
 }
 
-/// What the last segment was that counted, or that was let through unjudged.
-#[derive(Clone, Copy, Debug)]
+/// What is remembered of a TCP connection: 52 bytes without a gap, for it is kept with each.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub struct Tcp {
+    ends: Ends,
+    last: Last,
+    /// The window of that segment.
+    window: u16,
+    /// How often the last acknowledgement came again.
+    retrans: u8,
+    place: Place,
+}
+
+const _: () = assert!(size_of::<Tcp>() == 52);
+
+/// The numbers of the last segment that counted, or that was let through unjudged.
+#[derive(
+    Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq,
+)]
+#[repr(C)]
 struct Last {
     seq: Seq,
     ack: Seq,
     end: Seq,
-    window: u16,
-    segment: Segment,
-    direction: Direction,
-    /// What its options offered, of a SYN that was let through.
-    offer: Offer,
 }
 
-/// What is remembered of a TCP connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Tcp {
-    ends: Ends,
-    last: Last,
-    state: State,
-    /// How often the last acknowledgement came again.
-    retrans: u8,
-    /// SYNs crossed, without an answer to either.
-    simultaneous_open: bool,
-    /// A SYN was let through while the last FIN was waiting for its ACK: the next ACK may be
-    /// the challenge to it (RFC 5961), not the answer to the FIN.
-    expect_challenge: bool,
+/// Where a connection is: its state in the low four bits, then in three bits what the last segment
+/// was, and in one its direction.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+#[repr(transparent)]
+struct Place(u8);
+
+impl Place {
+    #[inline]
+    fn new(state: State, segment: Segment, direction: Direction) -> Self {
+        Self(state as u8 | (segment as u8) << 4 | (direction as u8) << 7)
+    }
+
+    #[inline]
+    fn state(self) -> State {
+        State::from_number(self.0 & 15).unwrap_or(State::None)
+    }
+
+    #[inline]
+    fn segment(self) -> Segment {
+        Segment::from_number(self.0 >> 4 & 7)
+    }
+
+    #[inline]
+    fn direction(self) -> Direction {
+        if self.0 >> 7 == 0 {
+            Direction::Original
+        } else {
+            Direction::Reply
+        }
+    }
 }
 
 /// What there is to know beside the segment.
@@ -97,44 +129,45 @@ impl Tcp {
     /// The state of a connection that `segment` may start.
     pub(super) fn open(segment: &View<'_>, config: &Config) -> Result<Self, Reason> {
         let ends = match step(Direction::Original, segment.segment, State::None) {
-            Step::To(State::SynSent) => Ends {
-                original: End::first(segment),
-                reply: End::default(),
-            },
+            Step::To(State::SynSent) => Ends::new(End::first(segment), End::default()),
             // A connection taken over in mid-stream, from another firewall or after a restart.
-            Step::To(_) if config.tcp_loose.get() => Ends {
-                original: End::picked_up(segment),
-                reply: End::opposite(),
-            },
+            Step::To(_) if config.tcp_loose.get() => {
+                Ends::new(End::picked_up(segment), End::opposite())
+            }
             _ => return Err(Reason::TcpNotNew),
         };
         Ok(Self {
             ends,
-            last: Last {
-                seq: Seq::default(),
-                ack: Seq::default(),
-                end: Seq::default(),
-                window: 0,
-                segment: Segment::None,
-                direction: Direction::Original,
-                offer: Offer::default(),
-            },
-            state: State::None,
+            last: Last::default(),
+            window: 0,
             retrans: 0,
-            simultaneous_open: false,
-            expect_challenge: false,
+            place: Place::new(State::None, Segment::None, Direction::Original),
         })
     }
 
     /// The state.
     #[must_use]
+    #[inline]
     pub fn state(&self) -> State {
-        self.state
+        self.place.state()
+    }
+
+    /// What the last segment was.
+    #[inline]
+    fn last_segment(&self) -> Segment {
+        self.place.segment()
+    }
+
+    /// The direction of the last segment.
+    #[inline]
+    fn last_direction(&self) -> Direction {
+        self.place.direction()
     }
 
     /// This host has reset the connection: the timeout that follows, if it was open.
     pub fn close(&mut self, timeouts: &Timeouts) -> Option<Ticks> {
-        let before = core::mem::replace(&mut self.state, State::Close);
+        let before = self.state();
+        self.place = Place::new(State::Close, self.last_segment(), self.last_direction());
         (before != State::Close).then(|| timeouts.tcp.of(State::Close))
     }
 
@@ -146,7 +179,7 @@ impl Tcp {
         direction: Direction,
         context: &Context<'_>,
     ) -> Outcome {
-        let old = self.state;
+        let old = self.state();
         match step(direction, segment.segment, old) {
             Step::Invalid => Outcome::Invalid(Reason::TcpState),
             Step::To(State::SynSent) if matches!(old, State::TimeWait | State::Close) => {
@@ -162,7 +195,7 @@ impl Tcp {
             }
             Step::Ignore => self.let_through(segment, direction),
             Step::To(State::TimeWait) if self.is_challenge(segment, direction) => {
-                self.expect_challenge = false;
+                self.ends.note(Flags::EXPECTS_CHALLENGE, false);
                 Effect::pass(Reason::TcpChallenge)
             }
             Step::To(State::Close) if segment.segment == Segment::Rst => {
@@ -179,35 +212,33 @@ impl Tcp {
     /// in good order, or this one has just reset.
     fn may_reopen(&self, direction: Direction) -> bool {
         self.ends.any(Flags::CLOSED_FIRST)
-            || (self.last.segment == Segment::Rst && self.last.direction == direction)
+            || (self.last_segment() == Segment::Rst && self.last_direction() == direction)
     }
 
     /// Whether this SYN/ACK answers a SYN that was let through unjudged.
     fn answers_unjudged_syn(&self, segment: &View<'_>, direction: Direction) -> bool {
         segment.segment == Segment::SynAck
-            && self.last.segment == Segment::Syn
-            && self.last.direction != direction
+            && self.last_segment() == Segment::Syn
+            && self.last_direction() != direction
             && segment.ack == self.last.end
     }
 
     /// Both ends agree on a start that was not believed: believe it, with what that SYN said.
     fn resync(&mut self, direction: Direction) {
-        let Last {
-            end, window, offer, ..
-        } = self.last;
-        self.expect_challenge = false;
-        let (sender, receiver) = self.ends.pair(direction);
-        *receiver = End::resumed(end, window, offer);
+        self.ends.note(Flags::EXPECTS_CHALLENGE, false);
+        let (mut sender, _) = self.ends.pair(direction);
         sender.reset();
+        let receiver = End::resumed(self.last.end, self.window, self.ends.offer);
+        self.ends.set(direction, sender, receiver);
     }
 
     /// Whether this ACK answers a SYN that was let through, not the last FIN.
     fn is_challenge(&self, segment: &View<'_>, direction: Direction) -> bool {
-        self.state == State::LastAck
+        self.state() == State::LastAck
             && segment.segment == Segment::Ack
-            && self.last.segment == Segment::Syn
-            && self.last.direction != direction
-            && self.expect_challenge
+            && self.last_segment() == Segment::Syn
+            && self.last_direction() != direction
+            && self.ends.any(Flags::EXPECTS_CHALLENGE)
     }
 
     /// The table cannot tell an ACK that ends a simultaneous open from one that answers a
@@ -219,9 +250,9 @@ impl Tcp {
         direction: Direction,
     ) -> State {
         match new {
-            State::SynSent2 => self.simultaneous_open = true,
+            State::SynSent2 => self.ends.note(Flags::SIMULTANEOUS, true),
             State::SynRecv
-                if self.simultaneous_open
+                if self.ends.any(Flags::SIMULTANEOUS)
                     && direction == Direction::Reply
                     && segment.segment == Segment::Ack =>
             {
@@ -234,7 +265,7 @@ impl Tcp {
 
     /// Remembers a segment that is let through without a change.
     fn let_through(&mut self, segment: &View<'_>, direction: Direction) -> Outcome {
-        let challenge = self.state == State::SynSent
+        let challenge = self.state() == State::SynSent
             && segment.segment == Segment::Ack
             && direction == Direction::Reply;
         self.last = Last {
@@ -245,16 +276,15 @@ impl Tcp {
                 self.last.ack
             },
             end: segment.end(),
-            window: segment.window,
-            segment: segment.segment,
-            direction,
-            offer: self.last.offer,
         };
+        self.window = segment.window;
+        self.place = Place::new(self.state(), segment.segment, direction);
         if segment.segment == Segment::Syn && direction == Direction::Original {
-            self.last.offer = Offer::read(segment.options);
-            self.expect_challenge = self.state == State::LastAck;
+            self.ends.offer = Offer::read(segment.options);
+            let challenge = self.state() == State::LastAck;
+            self.ends.note(Flags::EXPECTS_CHALLENGE, challenge);
             // What the server acknowledges next may be this one.
-            self.simultaneous_open = false;
+            self.ends.note(Flags::SIMULTANEOUS, false);
         }
         Effect::pass(Reason::TcpUnjudged)
     }
@@ -267,7 +297,7 @@ impl Tcp {
         direction: Direction,
         context: &Context<'_>,
     ) -> Outcome {
-        let old = self.state;
+        let old = self.state();
         // The end has come; what is remembered may be of a use of the tuple before.
         if self.is_closing() {
             return self.enter(segment, direction, State::Close, old, context);
@@ -275,7 +305,7 @@ impl Tcp {
         let open = old == State::Established && context.status.contains(Status::ASSURED);
         let (_, receiver) = self.ends.pair(direction);
         let mut new = State::Close;
-        if receiver.flags.has(Flags::HAS_ACKED) && self.last.segment != Segment::Syn {
+        if receiver.flags.has(Flags::HAS_ACKED) && self.last_segment() != Segment::Syn {
             let acked = receiver.acked;
             let answers_unjudged_syn = segment.seq == Seq::new(0) && !open;
             if !answers_unjudged_syn {
@@ -301,29 +331,29 @@ impl Tcp {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         matches!(
-            self.state,
+            self.state(),
             State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
         )
     }
 
     /// Whether a reset comes right behind data of the same sender.
     fn follows_data(&self, segment: &View<'_>, direction: Direction) -> bool {
-        self.last.segment == Segment::Ack
-            && self.last.direction == direction
+        self.last_segment() == Segment::Ack
+            && self.last_direction() == direction
             && segment.seq == self.last.end
     }
 
     /// Whether a reset refuses a segment that was let through unjudged: its numbers are not those
     /// of the windows that are remembered.
     fn refuses_unjudged(&self, segment: &View<'_>, direction: Direction, status: Status) -> bool {
-        let last = &self.last;
+        let (last, kind) = (&self.last, self.last_segment());
         let syn = status.contains(Status::SEEN_REPLY)
-            && last.segment == Segment::Syn
-            && last.direction != direction;
-        let ack = !status.contains(Status::ASSURED) && last.segment == Segment::Ack;
-        let challenged = self.state == State::SynSent
-            && last.segment == Segment::Ack
-            && last.direction == Direction::Reply;
+            && kind == Segment::Syn
+            && self.last_direction() != direction;
+        let ack = !status.contains(Status::ASSURED) && kind == Segment::Ack;
+        let challenged = self.state() == State::SynSent
+            && kind == Segment::Ack
+            && self.last_direction() == Direction::Reply;
         ((syn || ack) && segment.ack == last.end) || (challenged && segment.seq == last.ack)
     }
 
@@ -337,7 +367,7 @@ impl Tcp {
         context: &Context<'_>,
     ) -> Outcome {
         let liberal = context.config.tcp_be_liberal.get();
-        match self.ends.fit(segment, direction, self.state, liberal) {
+        match self.ends.fit(segment, direction, self.state(), liberal) {
             Fit::Late(reason) => return Effect::pass(reason),
             Fit::Outside(reason) => return self.outside(segment, direction, reason, context),
             Fit::In if segment.segment == Segment::Ack => {
@@ -363,9 +393,8 @@ impl Tcp {
         if keeps || !ends(segment.segment) {
             return Outcome::Invalid(reason);
         }
-        if self.last.direction == direction || !ends(self.last.segment) {
-            self.last.segment = segment.segment;
-            self.last.direction = direction;
+        if self.last_direction() == direction || !ends(self.last_segment()) {
+            self.place = Place::new(self.state(), segment.segment, direction);
             return Outcome::Invalid(reason);
         }
         let least = Ticks::from_secs(120, context.config.hz);
@@ -385,12 +414,11 @@ impl Tcp {
         old: State,
         context: &Context<'_>,
     ) -> Outcome {
-        self.last.segment = segment.segment;
-        self.last.direction = direction;
-        self.state = new;
+        self.place = Place::new(new, segment.segment, direction);
         if new == State::FinWait && old != State::FinWait {
-            let (sender, _) = self.ends.pair(direction);
+            let (mut sender, receiver) = self.ends.pair(direction);
             sender.flags = sender.flags | Flags::CLOSED_FIRST;
+            self.ends.set(direction, sender, receiver);
         }
         let timeout = self.timeout(segment, context);
         let moved = new != old;
@@ -418,35 +446,35 @@ impl Tcp {
 
     /// Counts how often the same acknowledgement comes again.
     fn count_retransmission(&mut self, segment: &View<'_>, direction: Direction) {
-        let last = &mut self.last;
-        let again = last.direction == direction
-            && last.seq == segment.seq
-            && last.ack == segment.ack
-            && last.end == segment.end()
-            && last.window == segment.window;
+        let last = Last {
+            seq: segment.seq,
+            ack: segment.ack,
+            end: segment.end(),
+        };
+        let again = self.last_direction() == direction
+            && self.last == last
+            && self.window == segment.window;
         if again {
             self.retrans = self.retrans.saturating_add(1);
             return;
         }
         self.retrans = 0;
-        last.seq = segment.seq;
-        last.ack = segment.ack;
-        last.end = segment.end();
-        last.window = segment.window;
+        self.last = last;
+        self.window = segment.window;
     }
 
     /// How long it lives in its state after a segment.
     fn timeout(&self, segment: &View<'_>, context: &Context<'_>) -> Ticks {
         let timeouts = context.timeouts;
-        let usual = timeouts.tcp.of(self.state);
+        let usual = timeouts.tcp.of(self.state());
         let retrans = timeouts.tcp_retrans.get();
         let unacknowledged = timeouts.tcp_unacknowledged.get();
-        let half_reset = segment.segment == Segment::Rst && self.state == State::Established;
+        let half_reset = segment.segment == Segment::Rst && self.state() == State::Established;
         if self.retrans >= context.config.tcp_max_retrans.get() && usual > retrans {
             retrans
         } else if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED)) && usual > unacknowledged {
             unacknowledged
-        } else if self.last.window == 0 && usual > retrans {
+        } else if self.window == 0 && usual > retrans {
             retrans
         } else {
             usual

@@ -48,6 +48,13 @@ impl State {
         Self::SynSent2,
     ];
 
+    /// The state behind a number (`enum tcp_conntrack`).
+    #[inline]
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// Its name in `/proc`.
     #[must_use]
     pub const fn name(self) -> &'static str {

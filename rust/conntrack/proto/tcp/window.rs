@@ -9,6 +9,8 @@
 
 use core::ops::{BitAnd, BitOr, Not};
 
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
+
 use super::State;
 use crate::{
     packet::{Options, Segment, Tcp as View, TcpOption},
@@ -18,8 +20,11 @@ use crate::{
 };
 
 /// What is known of an end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags(u8);
+#[derive(
+    Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq,
+)]
+#[repr(transparent)]
+pub struct Flags(u8);
 
 impl Flags {
     /// It has offered to scale windows.
@@ -27,13 +32,20 @@ impl Flags {
     /// It has allowed selective acknowledgements.
     pub(super) const SACKS: Self = Self(1 << 1);
     /// It was not seen from its beginning, so what does not fit may fit.
-    pub(super) const LIBERAL: Self = Self(1 << 2);
+    pub(super) const LIBERAL: Self = Self(1 << 3);
     /// It waits for the acknowledgement of data.
-    pub(super) const UNACKNOWLEDGED: Self = Self(1 << 3);
+    pub(super) const UNACKNOWLEDGED: Self = Self(1 << 4);
     /// It was the first to close.
-    pub(super) const CLOSED_FIRST: Self = Self(1 << 4);
+    pub(super) const CLOSED_FIRST: Self = Self(1 << 2);
     /// `acked` means something.
     pub(super) const HAS_ACKED: Self = Self(1 << 5);
+    /// Of the client: its SYN was let through while the last FIN was waiting for its ACK. The next
+    /// ACK may be the challenge to it (RFC 5961), not the answer to the FIN.
+    pub(super) const EXPECTS_CHALLENGE: Self = Self(1 << 6);
+    /// Of the client: SYNs crossed, without an answer to either.
+    pub(super) const SIMULTANEOUS: Self = Self(1 << 7);
+    /// What is of the connection rather than of the client.
+    const OF_BOTH: Self = Self(3 << 6);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self & flag == flag
@@ -64,31 +76,39 @@ impl Not for Flags {
     }
 }
 
-/// What the options of a SYN say.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Offer {
-    /// [`Flags::SCALES`], [`Flags::SACKS`].
-    pub(super) flags: Flags,
-    /// By how many bits its windows are shifted.
-    pub(super) scale: u8,
-}
+/// What the options of a SYN say: in the low four bits by how many bits its windows are shifted,
+/// above them [`Flags::SCALES`] and [`Flags::SACKS`].
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
+#[repr(transparent)]
+pub(super) struct Offer(u8);
 
 impl Offer {
     pub(super) fn read(options: Options<'_>) -> Self {
-        let mut offer = Self::default();
+        let (mut flags, mut scale) = (Flags::default(), 0);
         for option in options {
             match option {
                 TcpOption::Scale(bits) => {
-                    offer.flags = offer.flags | Flags::SCALES;
-                    offer.scale = bits;
+                    flags = flags | Flags::SCALES;
+                    scale = bits;
                 }
-                TcpOption::SackPermitted => offer.flags = offer.flags | Flags::SACKS,
+                TcpOption::SackPermitted => flags = flags | Flags::SACKS,
                 _ => {}
             }
         }
-        offer
+        Self(flags.0 << 4 | scale & SCALE)
+    }
+
+    fn flags(self) -> Flags {
+        Flags(self.0 >> 4)
+    }
+
+    fn scale(self) -> u8 {
+        self.0 & SCALE
     }
 }
+
+/// The bits of a scale: the largest is 14 (RFC 7323, 2.3).
+const SCALE: u8 = 15;
 
 /// One end of a connection: what it has sent, and what it has said of what it takes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,8 +161,8 @@ impl End {
             limit: sent,
             window: u32::from(window).max(1),
             acked: Seq::default(),
-            scale: offer.scale,
-            flags: offer.flags,
+            scale: offer.scale(),
+            flags: offer.flags(),
         }
     }
 
@@ -167,8 +187,8 @@ impl End {
     fn take_offer(&mut self, options: Options<'_>) {
         if !options.is_empty() {
             let offer = Offer::read(options);
-            self.scale = offer.scale;
-            self.flags = (self.flags & Flags::LIBERAL) | offer.flags;
+            self.scale = offer.scale();
+            self.flags = (self.flags & Flags::LIBERAL) | offer.flags();
         }
     }
 
@@ -202,25 +222,89 @@ struct Claim {
     sack: Seq,
 }
 
-/// Both ends.
-#[derive(Clone, Copy, Debug)]
+/// What is kept of an end; the rest of it stands with [`Ends`], so that nothing is left empty.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+struct Kept {
+    sent: Seq,
+    limit: Seq,
+    window: u32,
+    acked: Seq,
+}
+
+/// Both ends, as they are kept.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
 pub(super) struct Ends {
-    pub(super) original: End,
-    pub(super) reply: End,
+    kept: [Kept; 2],
+    flags: [Flags; 2],
+    /// The scale of the original end in the low four bits, of the reply's in the high ones.
+    scales: u8,
+    /// What the client has offered with a SYN that was let through.
+    pub(super) offer: Offer,
 }
 
 impl Ends {
+    /// Two ends.
+    pub(super) fn new(original: End, reply: End) -> Self {
+        let mut ends = Self::default();
+        ends.set(Direction::Original, original, reply);
+        ends
+    }
+
     /// The sender and the receiver of segments in `direction`.
-    pub(super) fn pair(&mut self, direction: Direction) -> (&mut End, &mut End) {
+    #[inline]
+    pub(super) fn pair(&self, direction: Direction) -> (End, End) {
+        let end = |kept: Kept, flags: Flags, scale| End {
+            sent: kept.sent,
+            limit: kept.limit,
+            window: kept.window,
+            acked: kept.acked,
+            scale,
+            flags: flags & !Flags::OF_BOTH,
+        };
+        let [kept, other] = self.kept;
+        let [flags, others] = self.flags;
+        let original = end(kept, flags, self.scales & SCALE);
+        let reply = end(other, others, self.scales >> 4);
         match direction {
-            Direction::Original => (&mut self.original, &mut self.reply),
-            Direction::Reply => (&mut self.reply, &mut self.original),
+            Direction::Original => (original, reply),
+            Direction::Reply => (reply, original),
         }
     }
 
+    /// Keeps what they are now.
+    #[inline]
+    pub(super) fn set(&mut self, direction: Direction, sender: End, receiver: End) {
+        let (original, reply) = match direction {
+            Direction::Original => (sender, receiver),
+            Direction::Reply => (receiver, sender),
+        };
+        self.kept = [original, reply].map(|end| Kept {
+            sent: end.sent,
+            limit: end.limit,
+            window: end.window,
+            acked: end.acked,
+        });
+        let [flags, _] = self.flags;
+        self.flags = [original.flags | (flags & Flags::OF_BOTH), reply.flags];
+        self.scales = original.scale & SCALE | reply.scale << 4;
+    }
+
     /// Whether one of them has the flag.
+    #[inline]
     pub(super) fn any(&self, flag: Flags) -> bool {
-        (self.original.flags | self.reply.flags).has(flag)
+        let [original, reply] = self.flags;
+        (original | reply).has(flag)
+    }
+
+    /// Sets a flag of the client's, or takes it back.
+    pub(super) fn note(&mut self, flag: Flags, set: bool) {
+        let [original, _] = &mut self.flags;
+        *original = *original & !flag;
+        if set {
+            *original = *original | flag;
+        }
     }
 
     /// How a segment lies to the windows of a connection in `state`; what it tells of them is
@@ -232,25 +316,37 @@ impl Ends {
         state: State,
         liberal: bool,
     ) -> Fit {
-        let (sender, receiver) = self.pair(direction);
-        let mut sack = segment.ack;
-        if receiver.flags.has(Flags::SACKS) {
-            sack = highest_ack(segment);
-        }
-        if introduce(sender, receiver, segment, sack, direction, state) == Introduced::Fully {
-            return Fit::In;
-        }
-        let claim = claim(sender, receiver, segment, sack, state);
-        let liberal = liberal || sender.flags.has(Flags::LIBERAL);
-        match place(sender, receiver, &claim) {
-            Fit::In => {
-                learn(sender, receiver, segment, &claim);
-                Fit::In
-            }
-            _ if liberal => Fit::Tolerated,
+        let (mut sender, mut receiver) = self.pair(direction);
+        let fit = fit(&mut sender, &mut receiver, segment, direction, state);
+        self.set(direction, sender, receiver);
+        match fit {
+            Fit::In => Fit::In,
+            _ if liberal || sender.flags.has(Flags::LIBERAL) => Fit::Tolerated,
             misfit => misfit,
         }
     }
+}
+
+fn fit(
+    sender: &mut End,
+    receiver: &mut End,
+    segment: &View<'_>,
+    direction: Direction,
+    state: State,
+) -> Fit {
+    let mut sack = segment.ack;
+    if receiver.flags.has(Flags::SACKS) {
+        sack = highest_ack(segment);
+    }
+    if introduce(sender, receiver, segment, sack, direction, state) == Introduced::Fully {
+        return Fit::In;
+    }
+    let claim = claim(sender, receiver, segment, sack, state);
+    let fit = place(sender, receiver, &claim);
+    if fit == Fit::In {
+        learn(sender, receiver, segment, &claim);
+    }
+    fit
 }
 
 /// The highest that a segment acknowledges, selectively or not.
