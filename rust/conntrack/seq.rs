@@ -4,9 +4,7 @@
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
 
 /// A sequence number.
-#[derive(
-    Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq,
-)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Seq(u32);
 

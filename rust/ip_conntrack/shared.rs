@@ -66,7 +66,7 @@ impl Shared {
             table: netfilter::new_table(buckets)?,
             expectations: Expectations::new(expect_hashsize, buckets)?,
             helpers: Helpers::new()?,
-            templates: Templates::new()?,
+            templates: Templates::none(),
             key: HashKey::random(),
             max: Setting::new(max),
             defaults,

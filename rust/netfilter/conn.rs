@@ -10,13 +10,13 @@ use core::{
     mem::{align_of, offset_of, size_of, MaybeUninit},
     ops::{Deref, DerefMut},
     ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering},
 };
 
 use conntrack::{
     ctinfo::CtInfo,
     event::Events,
-    proto::State,
+    proto::{Kept, State},
     status::Status,
     time::{Instant, Ticks},
     timeouts::Timeouts,
@@ -32,7 +32,7 @@ use crate::{
     count,
     extension::{Extension, Labels},
     helper::Session,
-    namespace::Census,
+    namespace::{self, Census},
     siphash::HashKey,
     time,
 };
@@ -47,6 +47,7 @@ const _: () = assert!(size_of::<Link>() == size_of::<raw::hlist_nulls_node>());
 const _: () = assert!(align_of::<Link>() <= align_of::<raw::hlist_nulls_node>());
 const _: () = assert!(offset_of!(raw::nf_conn, ct_general) == 0);
 const _: () = assert!(size_of::<raw::refcount_t>() == size_of::<AtomicI32>());
+const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "for 64 bits only");
 const _: () = assert!(PREFIX % 8 == 0 && align_of::<raw::nf_conn>() == 8);
 #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
 const _: () = assert!(size_of::<raw::nf_conntrack_zone>() == size_of::<Zone>());
@@ -65,15 +66,24 @@ const _: () = assert!(size_of::<raw::nf_conntrack_zone>() == size_of::<Zone>());
 /// - With an account among its features it is the begin of a [`Counted`].
 /// - `tail` is the state while there are references; it is read and written only under the lock, by
 ///   who has one, or before the connection is shared. Afterwards it belongs to RCU.
-/// - `census` outlives the connection: a namespace waits until its census is zero.
+/// - The namespace outlives the connection, for it waits until its census is zero; a template
+///   belongs to none.
 #[repr(C, align(8))]
 pub struct Conn {
     prefix: UnsafeCell<MaybeUninit<[u64; PREFIX / 8]>>,
-    census: NonNull<Census>,
-    features: Features,
-    /// Events that are to be told at the end of the packet's way, and those that could not be.
-    pending: AtomicU32,
     tail: UnsafeCell<Tail>,
+}
+
+/// What the upper half of the kernel's status word has of ours.
+mod own {
+    /// Events that are to be told at the end of the packet's way, and those that could not be.
+    pub(super) const PENDING: u32 = 32;
+    pub(super) const MISSED: u32 = 43;
+    pub(super) const EVENTS: u64 = (1 << 11) - 1;
+    /// The features.
+    pub(super) const COUNTS: u64 = 1 << 54;
+    pub(super) const STAMPS: u64 = 1 << 55;
+    pub(super) const LISTENED: u64 = 1 << 56;
 }
 
 /// What a connection has beside what all have.
@@ -92,6 +102,18 @@ impl Features {
     pub(crate) fn account(self) -> bool {
         self.counts || self.stamps
     }
+
+    /// Its bits in the status word.
+    fn bits(self) -> u64 {
+        [
+            (self.counts, own::COUNTS),
+            (self.stamps, own::STAMPS),
+            (self.events, own::LISTENED),
+        ]
+        .into_iter()
+        .filter_map(|(has, bit)| has.then_some(bit))
+        .fold(0, |bits, bit| bits | bit)
+    }
 }
 
 /// A connection with an account.
@@ -104,7 +126,7 @@ pub(crate) struct Counted {
 /// The end of a connection's memory.
 #[repr(C)]
 union Tail {
-    state: State,
+    state: Kept,
     grace: raw::callback_head,
 }
 
@@ -139,17 +161,15 @@ pub struct NewConn<'a> {
 
 /// What rules wish for connections: each a connection that is none, to go with a packet from the
 /// rule to the tracker. They belong to no namespace: a rule may go after its namespace's tracker.
-pub struct Templates(KBox<Census>);
+pub struct Templates(());
+
+/// How many templates there are.
+static TEMPLATES: AtomicU32 = AtomicU32::new(0);
 
 impl Templates {
-    /// No templates yet. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn new() -> Result<Self> {
-        let first = NonNull::new(&raw mut raw::init_net).ok_or(EINVAL)?;
-        Ok(Self(KBox::new(Census::new(first), GFP_KERNEL)?))
+    /// No templates yet.
+    pub fn none() -> Self {
+        Self(())
     }
 
     /// A template of connections in `zone` that have what `extension` has.
@@ -173,28 +193,30 @@ impl Templates {
             extension,
             features: Features::default(),
         };
-        Conn::new(cache, &self.0, new)
+        Conn::new(cache, None, new)
     }
-}
 
-impl Templates {
     /// Waits for the packets and rules that have one. May sleep.
     pub fn wait(&self) {
-        self.0.wait_until_empty();
+        namespace::wait_for(&TEMPLATES);
     }
 }
 
 impl Drop for Templates {
     fn drop(&mut self) {
-        self.wait(); // Each names the census.
+        self.wait(); // Each has memory of the cache.
     }
 }
 
 impl Conn {
     /// Makes a connection that only the caller knows; callable from any context.
     ///
-    /// `None` where there is no memory.
-    pub(crate) fn new(cache: &Cache, census: &Census, new: NewConn<'_>) -> Option<Ref<Self>> {
+    /// `None` where there is no memory. A template has no census.
+    pub(crate) fn new(
+        cache: &Cache,
+        census: Option<&Census>,
+        new: NewConn<'_>,
+    ) -> Option<Ref<Self>> {
         let this = cache.alloc(new.features)?;
         let conn = this.as_ptr();
         let head = conn.cast::<raw::nf_conn>();
@@ -204,7 +226,9 @@ impl Conn {
             (&raw mut (*head).ct_general.use_).cast::<i32>().write(1);
             raw::ipct_spin_lock_init((&raw mut (*head).lock).cast());
             (&raw mut (*head).timeout).write(new.timeout.as_u32());
-            (&raw mut (*head).status).write(new.status.bits() as usize);
+            (&raw mut (*head).status)
+                .cast::<u64>()
+                .write(u64::from(new.status.bits()) | new.features.bits());
             #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
             (&raw mut (*head).zone).cast::<Zone>().write(new.zone);
             let [_mark, _secmark] = new.marks;
@@ -219,7 +243,7 @@ impl Conn {
             #[cfg(CONFIG_NET_NS)]
             (&raw mut (*head).ct_net)
                 .cast::<*const raw::net>()
-                .write(census.net());
+                .write(census.map_or(&raw const raw::init_net, Census::net));
             for (at, tuple) in [
                 (Direction::Original, new.original),
                 (Direction::Reply, new.reply),
@@ -235,11 +259,14 @@ impl Conn {
                     .cast::<NonNull<Self>>()
                     .write(Ref::into_raw(master));
             }
-            (&raw mut (*conn).census).write(NonNull::from(census));
-            (&raw mut (*conn).features).write(new.features);
-            (&raw mut (*conn).tail).write(UnsafeCell::new(Tail { state: new.state }));
+            (&raw mut (*conn).tail).write(UnsafeCell::new(Tail {
+                state: new.state.keep(),
+            }));
         }
-        census.enter();
+        match census {
+            Some(census) => census.enter(),
+            None => drop(TEMPLATES.fetch_add(1, Ordering::Relaxed)),
+        }
         // SAFETY: fully made, with a count of one, which the reference takes over.
         Some(unsafe { Ref::from_raw(this) })
     }
@@ -253,7 +280,7 @@ impl Conn {
         unsafe { &*(&raw mut (*self.head()).ct_general.use_).cast() }
     }
 
-    fn status_word(&self) -> &AtomicUsize {
+    fn status_word(&self) -> &AtomicU64 {
         // SAFETY: a field of the prefix, only ever changed atomically once shared.
         unsafe { &*(&raw mut (*self.head()).status).cast() }
     }
@@ -273,7 +300,7 @@ impl Conn {
     /// The status bits.
     #[inline]
     pub fn status(&self) -> Status {
-        // CAST: the kernel defines bits up to 16.
+        // CAST: the kernel's bits are in the lower half.
         Status::from_bits(self.status_word().load(Ordering::Acquire) as u32)
     }
 
@@ -287,7 +314,7 @@ impl Conn {
         // CAST: as in `status`.
         Status::from_bits(
             self.status_word()
-                .fetch_or(bits.bits() as usize, Ordering::AcqRel) as u32,
+                .fetch_or(bits.bits().into(), Ordering::AcqRel) as u32,
         )
     }
 
@@ -351,12 +378,17 @@ impl Conn {
     /// What it has beside what all have.
     #[inline]
     pub fn features(&self) -> Features {
-        self.features
+        let word = self.status_word().load(Ordering::Relaxed);
+        Features {
+            counts: word & own::COUNTS != 0,
+            stamps: word & own::STAMPS != 0,
+            events: word & own::LISTENED != 0,
+        }
     }
 
     #[inline]
     fn account(&self) -> Option<&Account> {
-        if !self.features.account() {
+        if !self.features().account() {
             return None;
         }
         // SAFETY: with an account this is the begin of a `Counted` (invariant), all of which lives
@@ -367,42 +399,46 @@ impl Conn {
     /// Packets and bytes, where they are counted.
     #[inline]
     pub fn counters(&self) -> Option<&Account> {
-        self.account().filter(|_| self.features.counts)
+        self.account().filter(|_| self.features().counts)
     }
 
     /// When it was confirmed, in nanoseconds since 1970, and when it left the table (zero before);
     /// where that is known.
     pub fn stamps(&self) -> Option<[u64; 2]> {
-        let account = self.account().filter(|_| self.features.stamps)?;
+        let account = self.account().filter(|_| self.features().stamps)?;
         Some([account.start(), account.stop()])
     }
 
     /// Something has happened to it that is to be told, if anybody listens.
     #[inline]
     pub fn note(&self, events: Events) {
-        if self.features.events && !events.is_empty() {
-            self.pending
-                .fetch_or(events.bits().into(), Ordering::Relaxed);
+        if !events.is_empty() && self.features().events {
+            self.status_word()
+                .fetch_or(u64::from(events.bits()) << own::PENDING, Ordering::Relaxed);
         }
     }
 
     /// Whether something is to be told.
     #[inline]
     pub fn has_news(&self) -> bool {
-        self.features.events && self.pending.load(Ordering::Relaxed) != 0
+        let word = self.status_word().load(Ordering::Relaxed);
+        word >> own::PENDING & own::EVENTS != 0
     }
 
     /// What is to be told since it was last taken, and what could not be before.
     pub fn take_news(&self) -> [Events; 2] {
-        let word = self.pending.swap(0, Ordering::Relaxed);
-        // CAST: the two halves of a word.
-        [word as u16, (word >> 16) as u16].map(Events::from_bits)
+        let both = own::EVENTS << own::PENDING | own::EVENTS << own::MISSED;
+        let word = self.status_word().fetch_and(!both, Ordering::Relaxed);
+        // CAST: eleven bits.
+        [own::PENDING, own::MISSED].map(|at| Events::from_bits((word >> at & own::EVENTS) as u16))
     }
 
     /// That could not be told: it is to be told the next time.
     pub fn missed(&self, events: Events) {
-        self.pending
-            .fetch_or(u32::from(events.bits()) << 16, Ordering::Relaxed);
+        self.status_word().fetch_or(
+            (u64::from(events.bits()) & own::EVENTS) << own::MISSED,
+            Ordering::Relaxed,
+        );
     }
 
     /// How many references there are.
@@ -450,20 +486,26 @@ impl Conn {
     pub fn lock(this: &Ref<Self>) -> StateGuard<'_> {
         // SAFETY: the lock was initialised with the connection.
         unsafe { raw::ipct_spin_lock_bh((&raw mut (*this.head()).lock).cast()) };
+        // SAFETY: the lock is held, and the reference keeps the state what it is.
+        let kept = unsafe { (*this.tail.get()).state };
         // INVARIANT: locked, and the reference lives as long as the guard.
-        StateGuard { conn: this }
+        StateGuard {
+            conn: this,
+            state: State::kept(this.tuple(Direction::Original), kept),
+            changed: false,
+        }
     }
 
     /// Whether it belongs to the namespace that `census` counts.
     #[inline]
     pub fn in_namespace(&self, census: &Census) -> bool {
-        core::ptr::eq(self.census.as_ptr(), census)
+        core::ptr::eq(self.net(), census.net())
     }
 
     /// Marks it as dying; true for the one caller that has to take it out.
     pub fn begin_death(&self) -> bool {
         let first = !self.set_status(Status::DYING).contains(Status::DYING);
-        if let Some(account) = self.account().filter(|_| first && self.features.stamps) {
+        if let Some(account) = self.account().filter(|_| first && self.features().stamps) {
             account.end(time::real_ns());
         }
         first
@@ -482,16 +524,29 @@ impl Conn {
         self.extension()?.extras().session.as_deref()
     }
 
-    /// The count of its namespace.
+    /// Its namespace; of a template the first one.
     #[inline]
+    fn net(&self) -> *const raw::net {
+        #[cfg(CONFIG_NET_NS)]
+        // SAFETY: written when the connection was made, never after (invariant).
+        return unsafe {
+            (&raw const (*self.head()).ct_net)
+                .cast::<*const raw::net>()
+                .read()
+        };
+        #[cfg(not(CONFIG_NET_NS))]
+        return &raw const raw::init_net;
+    }
+
+    /// The count of its namespace; not for templates.
     pub fn census(&self) -> &Census {
-        // SAFETY: the census outlives the connection (invariant).
-        unsafe { self.census.as_ref() }
+        // SAFETY: the namespace outlives the connection (invariant).
+        unsafe { namespace::census_of(self.net()) }
     }
 
     /// Whether both are in the same namespace.
     pub fn same_namespace(&self, other: &Self) -> bool {
-        self.census == other.census
+        core::ptr::eq(self.net(), other.net())
     }
 
     /// A number that tells it from others and says nothing of its address.
@@ -515,8 +570,10 @@ impl Conn {
         // SAFETY: the last reference is gone: nobody else writes, though readers under RCU may
         // still look.
         let conn = unsafe { this.as_ref() };
-        let census = conn.census;
-        if conn.status().contains(Status::CONFIRMED) {
+        let status = conn.status();
+        let template = status.contains(Status::TEMPLATE);
+        let census = (!template).then(|| NonNull::from(conn.census()));
+        if status.contains(Status::CONFIRMED) {
             // SAFETY: nobody has a reference, so nobody reads the state, in whose place this is;
             // and this happens once.
             unsafe { raw::call_rcu(conn.tail.get().cast(), Some(give_back)) };
@@ -525,8 +582,11 @@ impl Conn {
             unsafe { free(this.as_ptr()) };
         }
         // Last: who waits for this goes on to wait for callbacks, and ends the cache.
-        // SAFETY: the census outlives the connection (invariant); this is its last use.
-        unsafe { census.as_ref() }.leave();
+        match census {
+            // SAFETY: the namespace outlives the connection (invariant); this is the last use.
+            Some(census) => unsafe { census.as_ref() }.leave(),
+            None => drop(TEMPLATES.fetch_sub(1, Ordering::Release)),
+        }
     }
 }
 
@@ -589,14 +649,14 @@ unsafe impl Node for Conn {
     fn conflicts(&self, at: rcu_table::Side, other: &Self, other_at: rcu_table::Side) -> bool {
         let (at, other_at) = (side(at), side(other_at));
         // As stock has it, both zones are asked for the direction of the one that is there.
-        self.census == other.census
+        self.same_namespace(other)
             && self.tuple(at).matches(other.tuple(other_at))
             && self.zone().id(other_at) == other.zone().id(other_at)
     }
 
     #[inline]
     fn published(&self) {
-        if let Some(account) = self.account().filter(|_| self.features.stamps) {
+        if let Some(account) = self.account().filter(|_| self.features().stamps) {
             account.begin(time::real_ns());
         }
         // Readers pass over entries without CONFIRMED, so nobody takes the relative timeout for
@@ -605,7 +665,7 @@ unsafe impl Node for Conn {
         self.timeout_word()
             .store(expires.as_ticks(), Ordering::Relaxed);
         self.status_word()
-            .fetch_or(Status::CONFIRMED.bits() as usize, Ordering::Release);
+            .fetch_or(Status::CONFIRMED.bits().into(), Ordering::Release);
     }
 }
 
@@ -625,6 +685,8 @@ pub(crate) fn side(at: rcu_table::Side) -> Direction {
 /// The connection's lock is held, and somebody has a reference.
 pub struct StateGuard<'a> {
     conn: &'a Conn,
+    state: State,
+    changed: bool,
 }
 
 impl Deref for StateGuard<'_> {
@@ -632,22 +694,25 @@ impl Deref for StateGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &State {
-        // SAFETY: the lock is held.
-        unsafe { &(*self.conn.tail.get()).state }
+        &self.state
     }
 }
 
 impl DerefMut for StateGuard<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut State {
-        // SAFETY: the lock is held, and `self` is borrowed alone.
-        unsafe { &mut (*self.conn.tail.get()).state }
+        self.changed = true;
+        &mut self.state
     }
 }
 
 impl Drop for StateGuard<'_> {
     #[inline]
     fn drop(&mut self) {
+        if self.changed {
+            // SAFETY: the lock is held, so nobody else reads or writes it.
+            unsafe { (*self.conn.tail.get()).state = self.state.keep() };
+        }
         // SAFETY: locked by `Conn::lock`.
         unsafe { raw::ipct_spin_unlock_bh((&raw mut (*self.conn.head()).lock).cast()) };
     }

@@ -93,16 +93,6 @@ impl Census {
         }
     }
 
-    /// Waits until there are none. May sleep.
-    pub(crate) fn wait_until_empty(&self) {
-        while self.count.load(Ordering::Acquire) != 0 {
-            // Packets in queues of devices, neighbours and sockets hold the rest; nothing tells
-            // them to let go sooner.
-            // SAFETY: process context.
-            unsafe { raw::schedule_timeout_uninterruptible(1) };
-        }
-    }
-
     /// How many there are.
     #[inline]
     pub fn len(&self) -> u32 {
@@ -146,6 +136,33 @@ impl Census {
     }
 }
 
+/// Waits until a count is zero. May sleep.
+pub(crate) fn wait_for(count: &AtomicU32) {
+    while count.load(Ordering::Acquire) != 0 {
+        // Packets in queues of devices, neighbours and sockets hold the rest; nothing tells
+        // them to let go sooner.
+        // SAFETY: process context.
+        unsafe { raw::schedule_timeout_uninterruptible(1) };
+    }
+}
+
+/// The number of the slots that namespaces have for us, while any is registered.
+static SLOTS: AtomicU32 = AtomicU32::new(0);
+
+/// The count of a namespace's connections.
+///
+/// # Safety
+///
+/// `net` must be a namespace with connections, or one between `init` and `retire`.
+pub(crate) unsafe fn census_of<'a>(net: *const raw::net) -> &'a Census {
+    // SAFETY: such a namespace has a slot, which begins with a pointer to the census; it is set
+    // before the first connection is made and not changed until the last has gone.
+    unsafe {
+        let slot = raw::ipct_net_generic(net, SLOTS.load(Ordering::Relaxed));
+        &*slot.cast::<*const Census>().read()
+    }
+}
+
 /// A namespace, as the tracker sees it.
 pub struct Net<T: Tracker> {
     census: Census,
@@ -170,7 +187,7 @@ impl<T: Tracker> Net<T> {
     /// `None` where there is no memory.
     #[inline]
     pub fn new_conn(&self, cache: &Cache, new: NewConn<'_>) -> Option<Ref<Conn>> {
-        Conn::new(cache, &self.census, new)
+        Conn::new(cache, Some(&self.census), new)
     }
 
     /// A number that the kernel mixes into hashes of this namespace, so that the same tuple in
@@ -234,7 +251,10 @@ impl Drop for Hooks {
 }
 
 /// The memory that the kernel keeps for us in each namespace.
+#[repr(C)]
 struct Slot<T: Tracker> {
+    /// See `census_of`.
+    census: *const Census,
     /// Read by anybody under the RCU read lock.
     net: AtomicPtr<Net<T>>,
     /// Touched only by the kernel's callbacks, which it serialises for each namespace.
@@ -406,6 +426,12 @@ unsafe extern "C" fn init<T: Tracker>(net: *mut raw::net) -> c_int {
             GFP_KERNEL,
         )?;
         let kept = NonNull::from(KBox::leak(kept));
+        // SAFETY: the kernel has set the number before it calls back; the slot is ours, and nobody
+        // reads it before hooks are on.
+        unsafe {
+            SLOTS.store(*T::namespaces().id.get(), Ordering::Relaxed);
+            (*callback_slot::<T>(net)).census = &raw const (*kept.as_ptr()).census;
+        }
         match switch_on::<T>(raw_net, kept) {
             Ok(life) => {
                 // SAFETY: the slot is ours; readers see it by the release store.

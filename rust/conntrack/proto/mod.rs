@@ -2,6 +2,7 @@
 //! What each transport protocol makes of a packet of a connection.
 
 mod gre;
+mod keep;
 pub mod sctp;
 pub mod tcp;
 mod udp;
@@ -18,8 +19,11 @@ use crate::{
     wire::{icmp, icmpv6},
 };
 
-pub use self::udp::Udp;
 pub(crate) use self::udp::SETTLE_SECS as UDP_SETTLE_SECS;
+pub use self::{
+    keep::{Kept, WORDS},
+    udp::Udp,
+};
 
 /// What a protocol remembers of a connection.
 #[derive(Clone, Copy, Debug)]

@@ -50,6 +50,12 @@ impl State {
         Self::HeartbeatSent,
     ];
 
+    /// The state behind a number (`enum sctp_conntrack`).
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// Its name in `/proc`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -204,6 +210,34 @@ impl Sctp {
             }
         }
         Ok(new)
+    }
+
+    /// As words: the tags; then bytes for the state, for each INIT, for the heartbeat.
+    pub(super) fn keep(self) -> [u32; 3] {
+        let [original, reply] = self.tags;
+        let [first, second] = self.inits.map(u8::from);
+        let heartbeat = match self.strange_heartbeat {
+            None => 0,
+            Some(Direction::Original) => 1,
+            Some(Direction::Reply) => 2,
+        };
+        let rest = [self.state as u8, first, second, heartbeat];
+        [original, reply, u32::from_ne_bytes(rest)]
+    }
+
+    /// From words that `keep` has made.
+    pub(super) fn kept([original, reply, rest]: [u32; 3]) -> Self {
+        let [state, first, second, heartbeat] = rest.to_ne_bytes();
+        Self {
+            tags: [original, reply],
+            state: State::from_number(state).unwrap_or(State::None),
+            inits: [first, second].map(|init| init != 0),
+            strange_heartbeat: match heartbeat {
+                1 => Some(Direction::Original),
+                2 => Some(Direction::Reply),
+                _ => None,
+            },
+        }
     }
 
     /// The state.

@@ -20,6 +20,18 @@ impl Default for Udp {
 }
 
 impl Udp {
+    /// As a word.
+    pub(super) fn keep(self) -> u32 {
+        self.stream_from.as_ticks()
+    }
+
+    /// From a word that `keep` has made.
+    pub(super) fn kept(word: u32) -> Self {
+        Self {
+            stream_from: Instant::from_ticks(word),
+        }
+    }
+
     #[inline]
     pub(super) fn update(&mut self, status: Status, now: Instant, timeouts: &Timeouts) -> Outcome {
         if !status.contains(Status::CONFIRMED) {

@@ -74,9 +74,7 @@ pub struct Tcp {
 const _: () = assert!(size_of::<Tcp>() == 52);
 
 /// The numbers of the last segment that counted, or that was let through unjudged.
-#[derive(
-    Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq,
-)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq)]
 #[repr(C)]
 struct Last {
     seq: Seq,

@@ -20,9 +20,7 @@ use crate::{
 };
 
 /// What is known of an end.
-#[derive(
-    Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq,
-)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Flags(u8);
 

@@ -210,6 +210,10 @@ impl Entry {
             remaining: self.timeout,
             timeouts: &self.config.timeouts,
         };
+        // Kept as words between packets, as the kernel keeps it.
+        if let Ok(Class::Flow(tuple)) = packet.classify() {
+            self.state = State::kept(&tuple, self.state.keep());
+        }
         let outcome = self
             .state
             .update(&packet, direction, before, self.now, &self.config);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+//! States as words, for who keeps one with each connection: the protocol is known from the tuple.
+
+use zerocopy::transmute;
+
+use super::{sctp::Sctp, udp::Udp, State};
+use crate::tuple::{protocol, Family, Tuple};
+
+/// How many words a state takes.
+pub const WORDS: usize = 13;
+
+/// A state as words; all zero is a state too.
+pub type Kept = [u32; WORDS];
+
+impl State {
+    /// The state as words.
+    #[inline]
+    #[must_use]
+    pub fn keep(&self) -> Kept {
+        let mut kept = [0; WORDS];
+        match self {
+            Self::Tcp(tcp) => kept = transmute!(*tcp),
+            Self::Udp(udp) => {
+                let [first, ..] = &mut kept;
+                *first = udp.keep();
+            }
+            Self::Sctp(sctp) => {
+                let [first, second, third, ..] = &mut kept;
+                [*first, *second, *third] = sctp.keep();
+            }
+            Self::Icmp | Self::Icmpv6 | Self::Gre | Self::Generic => {}
+        }
+        kept
+    }
+
+    /// The state behind words that `keep` has made for a connection of this tuple.
+    #[inline]
+    #[must_use]
+    pub fn kept(tuple: &Tuple, kept: Kept) -> Self {
+        let [first, second, third, ..] = kept;
+        match (tuple.protocol(), tuple.family()) {
+            (protocol::TCP, _) => Self::Tcp(transmute!(kept)),
+            (protocol::UDP, _) => Self::Udp(Udp::kept(first)),
+            (protocol::SCTP, _) => Self::Sctp(Sctp::kept([first, second, third])),
+            (protocol::GRE, _) => Self::Gre,
+            (protocol::ICMP, Family::Ipv4) => Self::Icmp,
+            (protocol::ICMPV6, Family::Ipv6) => Self::Icmpv6,
+            _ => Self::Generic,
+        }
+    }
+}
