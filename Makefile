@@ -17,16 +17,18 @@ flavour := $(if $(filter-out 0,$(DEBUG)),debug,plain)
 .PHONY: help
 help: ## Lists what can be done
 	@echo 'On any Debian machine (all set-up is done, in ~/.cache/ip_conntrack):'
-	@sed -n 's/^\(run\|test\|difftest\|fuzz\|shell\|lint\|env\): ## /  make \1 - /p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\(run\|test\|bench\|difftest\|fuzz\|shell\|lint\|env\): ## /  make \1 - /p' $(MAKEFILE_LIST) | expand -t 20
 	@echo 'For a kernel of your own:'
 	@sed -n 's/^\(modules\|modules_install\|clean\|rust-analyzer\):[^#]*## /  make \1 - /p' $(MAKEFILE_LIST)
-	@echo 'Variables: KDIR=$(KDIR) INSTALL_MOD_PATH= STATIC= DEBUG= (run, test, shell) N= SEED= SECONDS= IP_CONNTRACK_CACHE= KERNEL_SERIES= KERNEL_SOURCE='
+	@echo 'Variables: KDIR=$(KDIR) INSTALL_MOD_PATH= STATIC= DEBUG= (run, test, shell) N= SEED= SECONDS= ONLY= FLOWS= MEMORY= RECORD= IP_CONNTRACK_CACHE= KERNEL_SERIES= KERNEL_SOURCE='
 
-.PHONY: run test difftest fuzz shell lint env
+.PHONY: run test bench difftest fuzz shell lint env
 run: ## Boots a kernel of its own in a virtual machine, loads the module and shows connections being tracked
 	@tools/run.sh $(flavour)
 test: ## Runs all tests: on the host, KUnit and scenarios in the virtual machine (DEBUG=1: with a debug kernel)
 	@tools/test.sh $(flavour)
+bench: ## Measures what packets and connections cost, beside the stock tracker (ONLY= FLOWS= RECORD=1, BASELINE=1)
+	@tools/bench.sh $(if $(filter-out 0,$(BASELINE)),baseline)
 difftest: ## Sends N= scripts of packets from SEED= on through the stock tracker and through ours, and compares
 	@tools/difftest.sh $(or $(N),2000) $(or $(SEED),0)
 fuzz: ## Has the helpers read what a fuzzer makes up, for SECONDS= each (600)

@@ -27,13 +27,14 @@ mkdir -p "$work/build"
 build() {
 	KERNEL_SRC=$("$env/kernel.sh" --source "$flavour") KERNEL_BUILD=$kernel/build \
 		"$env/enter.sh" bash -ec '
-		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y DIFFTEST=m EXAMPLE=m -j"$(nproc)" modules
-		rm -rf "$1/modules" "$1/kunit" "$1"/difftest/*.ko
-		mkdir -p "$1/modules" "$1/kunit" "$1/difftest"
+		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y DIFFTEST=m BENCH=m EXAMPLE=m -j"$(nproc)" modules
+		rm -rf "$1/modules" "$1/kunit" "$1"/{difftest,bench}/*.ko
+		mkdir -p "$1"/{modules,kunit,difftest,bench}
 		for module in "$1"/build/*.ko; do
 			case "$module" in
 			*/kunit_*) to=kunit ;;
 			*/ip_conntrack_replay.ko) to=difftest ;;
+			*/ip_conntrack_bench.ko) to=bench ;;
 			*) to=modules ;;
 			esac
 			strip --strip-debug -o "$1/$to/${module##*/}" "$module"

@@ -24,7 +24,7 @@ step "shellcheck" "$cache/lint/shellcheck.log" "$env/enter.sh" bash -ec '
 	shellcheck -x -e SC2016,SC1091 tools/*.sh tools/env/*.sh qemu/init .ci/run'
 step "pyflakes" "$cache/lint/python.log" "$env/enter.sh" bash -ec '
 	cd /checkout
-	python3 -m pyflakes tools/*.py qemu/vm qemu/scenarios/run qemu/scenarios/demo qemu/scenarios/*.py qemu/scenarios/tests/*.py kunit-tests/run qemu/differences.py qemu/difftest/run qemu/difftest/generate qemu/difftest/compare qemu/difftest/shrink qemu/difftest/*.py'
+	python3 -m pyflakes tools/*.py qemu/vm qemu/scenarios/run qemu/scenarios/demo qemu/scenarios/*.py qemu/scenarios/tests/*.py kunit-tests/run qemu/differences.py qemu/difftest/run qemu/difftest/generate qemu/difftest/compare qemu/difftest/shrink qemu/bench/run qemu/difftest/*.py'
 step "clippy on the host's crates" "$cache/lint/host.log" "$env/enter.sh" bash -ec '
 	export CARGO_TARGET_DIR=/cache/target-clippy
 	cargo clippy --locked --manifest-path /checkout/rust/Cargo.toml --workspace --all-targets -- -D warnings'

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Adds up the results of `make test`, and ends with `N passed, N failed`."""
+"""summary.py RESULTS FLAVOUR : adds up the results of `make test`, and ends with `N passed, N failed`."""
 
 import json
 import sys
@@ -33,11 +33,13 @@ def listed(file, name):
 
 def main():
     results = Path(sys.argv[1])
+    # What a debug kernel would only slow down is left to the other.
+    plain = sys.argv[2] == "plain"
     cases = [*host(results),
              *listed(results / "coverage.json", "coverage"),
              *listed(results / "fuzz.json", "fuzz"),
              *listed(results / "setup.json", "setup"),
-             *listed(results / "difftest.json", "difftest"),
+             *(case for part in ("difftest", "bench") if plain for case in listed(results / f"{part}.json", part)),
              *listed(results / "kunit/kunit.json", "kunit"),
              *listed(results / "scenarios/scenarios.json", "scenario"),
              *listed(results / "stock/scenarios.json", "scenario on stock")]

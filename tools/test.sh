@@ -46,7 +46,7 @@ scenarios() {
 oracle=$cache/oracle-$({
 	basename "$("$tools/env/kernel.sh" --path "$flavour")"
 	basename "$("$tools/env/root.sh" --path)"
-	find "$checkout/qemu" -type f ! -name '*.pyc' | LC_ALL=C sort | xargs sha256sum | sed "s|$checkout||"
+	find "$checkout/qemu" -type f ! -name '*.pyc' ! -path '*/qemu/bench/*' | LC_ALL=C sort | xargs sha256sum | sed "s|$checkout||"
 } | hash -)
 asked=
 if [ -d "$oracle" ]; then
@@ -72,10 +72,11 @@ if [ "$flavour" = plain ]; then
 	STOCK=$known part "20,000 packets through the stock tracker and through ours" \
 		"$tools/difftest.sh" 1250 0 "$results/difftest.json"
 	[ -z "$asked" ] || cp "$work/difftest/plan.stock/packets" "$where/packets" || true
+	part "what a packet costs, against the baseline" "$tools/bench.sh" gate "$results/bench.json"
 fi
 [ ! -d "$where/stock" ] || cp -r "$where/stock" "$results/"
 code=0
-"$tools/env/enter.sh" python3 /checkout/tools/summary.py "$inside/results" || code=$?
+"$tools/env/enter.sh" python3 /checkout/tools/summary.py "$inside/results" "$flavour" || code=$?
 if [ -n "$asked" ] && [ "$code" = 0 ]; then
 	find "$cache" -maxdepth 1 -name 'oracle-*' ! -name '*.partial' -exec rm -rf {} +
 	mv "$where" "$oracle"

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# bench.sh            : what `make bench` does: what packets and connections cost with the stock tracker
+#                       and with ours, the empty path subtracted, as tables, JSON and a plot
+# bench.sh gate JSON  : what `make test` does: whether packets have become dearer (30 s)
+# bench.sh baseline   : what packets cost now is what the gate compares with
+# ONLY= some of packets,memory,stalls,cpus,native  FLOWS= numbers of connections (1000,100000)
+# MEMORY= of the guest, in MiB  RECORD=1: the tables go into README.md
+# shellcheck source=tools/env/common.sh
+. "$(dirname "$0")/env/common.sh"
+
+mode=${1:-all}
+tools=$checkout/tools
+enter=$tools/env/enter.sh
+baseline=/checkout/qemu/bench/baseline.json
+flows=${FLOWS:-1000,100000}
+only=${ONLY:-packets,memory,stalls,cpus}
+"$tools/build.sh"
+work=$("$tools/build.sh" --path plain)
+here=$work/bench
+inside=/cache/$(basename "$work")/bench
+
+# measure NAME PARTS OPTIONS of the guest : the results go to NAME/bench.json
+measure() {
+	local name=$1 parts=$2
+	shift 2
+	rm -rf "${here:?}/$name"
+	"$tools/guest.sh" plain --timeout 7200 --results "$inside/$name" "$@" -- /checkout/qemu/bench/run \
+		--module "$inside/ip_conntrack_bench.ko" --results /results/bench.json --only "$parts" --flows "$flows" ||
+		die "the guest that measures failed"
+}
+# chosen PART... : which of these are asked for, with commas
+chosen() {
+	local part found=
+	for part in "$@"; do
+		[[ ,$only, != *,$part,* ]] || found=$found,$part
+	done
+	echo "${found#,}"
+}
+# Instructions: virtual time, in which a nanosecond is one.
+virtual=(--icount --hrtimers --memory "${MEMORY:-1024}")
+
+case $mode in
+gate)
+	measure gate quick "${virtual[@]}"
+	"$enter" python3 /checkout/tools/bench.py gate "$inside/gate/bench.json" $baseline "/cache/${2#"$cache"/}"
+	;;
+baseline)
+	measure gate quick "${virtual[@]}"
+	"$enter" python3 /checkout/tools/bench.py baseline "$inside/gate/bench.json" $baseline
+	;;
+all)
+	raw=()
+	parts=$(chosen packets memory stalls)
+	if [ -n "$parts" ]; then
+		echo "-> instructions and bytes ($parts)"
+		measure instructions "$parts" "${virtual[@]}"
+		raw+=("$inside/instructions/bench.json")
+	fi
+	if [ -n "$(chosen cpus)" ]; then
+		echo "-> two CPUs against one"
+		measure cpus cpus --cpus 2
+		raw+=("$inside/cpus/bench.json")
+	fi
+	[ ${#raw[@]} -gt 0 ] || die "ONLY=$only: nothing to measure"
+	"$enter" python3 /checkout/tools/bench.py report "${raw[@]}" --json "$inside/bench.json" --svg "$inside/bench.svg" \
+		${RECORD:+--record /checkout/README.md}
+	echo "in $here: bench.json, bench.svg"
+	;;
+*) die "bench.sh [gate JSON | baseline]" ;;
+esac
