@@ -43,6 +43,7 @@ virtual=(--icount --hrtimers --memory "${MEMORY:-1024}")
 case $mode in
 gate)
 	measure gate quick "${virtual[@]}"
+	mkdir -p "$(dirname "$2")"
 	"$enter" python3 /checkout/tools/bench.py gate "$inside/gate/bench.json" $baseline "/cache/${2#"$cache"/}"
 	;;
 baseline)
