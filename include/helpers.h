@@ -37,7 +37,7 @@ struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
 void *ipct_cache_alloc_atomic(struct kmem_cache *cache);
 
 void ipct_delayed_work_init(struct delayed_work *work,
-			    void (*run)(struct work_struct *work));
+			    void (*run)(struct work_struct *work), bool lazy);
 void ipct_delayed_work_queue(struct delayed_work *work, unsigned long delay);
 
 struct net *ipct_dev_net(const struct net_device *dev);

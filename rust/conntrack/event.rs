@@ -11,8 +11,10 @@ pub struct Events(u16);
 impl Events {
     /// None.
     pub const NONE: Self = Self(0);
+    /// How many there are.
+    pub const COUNT: u32 = 11;
     /// All that there are.
-    pub const ALL: Self = Self(u16::MAX);
+    pub const ALL: Self = Self((1 << Self::COUNT) - 1);
     /// It is new.
     pub const NEW: Self = Self(1 << 0);
     /// It is new, and was expected.
@@ -71,5 +73,22 @@ impl BitOr for Events {
     #[inline]
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+}
+
+/// What happens to an expected connection: `enum ip_conntrack_expect_events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// It is expected.
+    New,
+    /// It has come, or is expected no more.
+    Destroy,
+}
+
+impl Expected {
+    /// Whether it is in a set of these, as rules have it: a bit for each.
+    #[must_use]
+    pub const fn is_in(self, set: Events) -> bool {
+        set.bits() & (1 << self as u16) != 0
     }
 }

@@ -49,6 +49,13 @@ impl Instant {
             None
         }
     }
+
+    /// How long this was before `now`; `None` if it is now or still to come.
+    #[inline]
+    #[must_use]
+    pub const fn passed(self, now: Self) -> Option<Ticks> {
+        now.remaining(self)
+    }
 }
 
 impl Ticks {

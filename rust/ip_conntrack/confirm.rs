@@ -2,11 +2,11 @@
 //! INPUT and POSTROUTING: a packet that starts a connection has come through, so the connection
 //! goes into the table.
 
-use conntrack::{ctinfo::CtInfo, reason::Reason, status::Status, tuple::Direction};
+use conntrack::{ctinfo::CtInfo, event::Events, reason::Reason, status::Status, tuple::Direction};
 use netfilter::{Attached, Conn, Net, ReadSide, Skb, Verdict};
 use rcu_table::{Insert, Ref};
 
-use crate::{counts::Event, help, namespace::Namespace};
+use crate::{counts::Event, events, help, namespace::Namespace};
 
 /// How often an expired entry may stand in the way before the packet is given up.
 const ROUNDS: usize = 4;
@@ -19,16 +19,16 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
     };
     let status = conn.status();
     if status.contains(Status::CONFIRMED) {
-        return match conn.session() {
-            None => Verdict::Accept,
-            Some(_) => help::packet(net, skb, read),
-        };
+        if conn.session().is_none() && !conn.has_news() {
+            return Verdict::Accept;
+        }
+        return finish(net, skb, read);
     }
     // An ICMP error or a reset of our own goes the other way: it starts nothing.
     if ctinfo.direction() == Direction::Reply {
         return Verdict::Accept;
     }
-    let helped = conn.session().is_some();
+    let plain = conn.session().is_none() && !conn.is_listened();
     let verdict = match skb.conn() {
         Some((conn, _)) if !status.contains(Status::DYING) => insert(net, skb, conn, ctinfo),
         _ => {
@@ -36,9 +36,18 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
             Verdict::Drop
         }
     };
-    if helped && verdict == Verdict::Accept {
-        // It has come through: nothing that it announces was kept out before.
-        return help::packet(net, skb, read);
+    if verdict == Verdict::Accept && !plain {
+        return finish(net, skb, read);
+    }
+    verdict
+}
+
+/// The packet has come through: what it announces was not kept out before, and users hear of it.
+#[cold]
+fn finish(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
+    let verdict = help::packet(net, skb, read);
+    if verdict == Verdict::Accept {
+        events::deliver(skb);
     }
     verdict
 }
@@ -48,6 +57,10 @@ fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtIn
     let shared = &tracker.shared;
     let hashes = [Direction::Original, Direction::Reply]
         .map(|direction| shared.hash(net, conn.zone().id(direction), conn.tuple(direction)));
+    // Before others find it, so that they hear of its begin first.
+    if conn.is_listened() {
+        conn.note(birth(&conn));
+    }
     for _ in 0..ROUNDS {
         match shared.table().insert(conn, hashes) {
             Ok(()) => {
@@ -69,6 +82,20 @@ fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtIn
         }
     }
     lost(net, Reason::Unsettled)
+}
+
+/// What is to be told of a new connection.
+fn birth(conn: &Conn) -> Events {
+    let helper = conn.session().filter(|session| session.helper().is_alive());
+    let known = if helper.is_some() {
+        Events::HELPER
+    } else {
+        Events::NONE
+    };
+    match conn.master() {
+        Some(_) => known | Events::RELATED,
+        None => known | Events::NEW,
+    }
 }
 
 /// Another packet of the flow, in either direction, was quicker: where that loses nothing, this

@@ -8,6 +8,7 @@
 use core::{cell::Cell, sync::atomic::Ordering};
 
 use conntrack::{
+    event::Expected,
     helper::{Message, Pinhole, Policy},
     setting::Setting,
     status::Status,
@@ -19,7 +20,12 @@ use kernel::prelude::*;
 use netfilter::{Conn, Expectation, Net, NewExpectation, ReadSide, Table, HZ};
 use rcu_table::{Insert, Ref, Seen, Side};
 
-use crate::{counts::Event, namespace::Namespace, shared::Shared};
+use crate::{
+    counts::Event,
+    events::{self, Cause},
+    namespace::Namespace,
+    shared::Shared,
+};
 
 /// What is expected, in all namespaces.
 pub(crate) struct Expectations {
@@ -69,6 +75,11 @@ impl Expectations {
 
     /// Takes one out, once.
     pub(crate) fn remove(&self, expectation: &Expectation) -> Option<Ref<Expectation>> {
+        self.end(expectation, Cause::NOBODY)
+    }
+
+    /// The same for somebody.
+    pub(crate) fn end(&self, expectation: &Expectation, cause: Cause) -> Option<Ref<Expectation>> {
         if !expectation.begin_death() {
             return None;
         }
@@ -76,6 +87,9 @@ impl Expectations {
         let census = expectation.master().census();
         census.expected().fetch_sub(1, Ordering::Relaxed);
         census.expected_no_more().fetch_add(1, Ordering::Relaxed);
+        if taken.end_is_to_be_told() {
+            events::expectation(&taken, Expected::Destroy, cause);
+        }
         Some(taken)
     }
 
@@ -218,6 +232,7 @@ pub(crate) fn insert(
         match expectations.table.insert(new, hashes) {
             Ok(()) => {
                 tracker.counts.event(Event::ExpectCreate);
+                announce(&handle, Cause::NOBODY);
                 // Whoever takes the master out from here on sees this one (`forget`).
                 core::sync::atomic::fence(Ordering::SeqCst);
                 if master.status().contains(Status::DYING) {
@@ -238,6 +253,14 @@ pub(crate) fn insert(
     }
     count.fetch_sub(1, Ordering::Relaxed);
     Err(Refused)
+}
+
+/// Tells that an expectation is new, and what has become of it meanwhile.
+pub(crate) fn announce(new: &Ref<Expectation>, cause: Cause) {
+    events::expectation(new, Expected::New, cause);
+    if new.begin_is_told() {
+        events::expectation(new, Expected::Destroy, Cause::NOBODY);
+    }
 }
 
 /// Whether an expectation gives way to a new one of the same target: one that says the same, also

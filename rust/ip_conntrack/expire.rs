@@ -24,18 +24,23 @@ impl Reaper {
 }
 
 impl Worker for Reaper {
-    fn run(&self) -> Ticks {
+    fn run(&self) -> Option<Ticks> {
         sweep(&self.0, |conn| conn.expired(netfilter::now()));
         expect::sweep(&self.0, |expectation| expectation.expired(netfilter::now()));
-        PERIOD
+        Some(PERIOD)
     }
 }
 
-/// Takes out all connections of a namespace. May sleep.
+/// Takes out all connections of a namespace, those that are kept included. May sleep.
 pub(crate) fn flush(net: &Net<Namespace>) {
+    let shared = &net.tracker().shared;
     if !net.census().is_empty() {
-        sweep(&net.tracker().shared, |conn| {
-            conn.in_namespace(net.census())
+        sweep(shared, |conn| {
+            let mine = conn.in_namespace(net.census());
+            if mine && conn.kept().is_some() {
+                shared.let_go(conn);
+            }
+            mine
         });
     }
 }
@@ -49,7 +54,9 @@ fn sweep(shared: &Shared, over: impl Fn(&Conn) -> bool) {
         for bucket in start..start.saturating_add(SLICE).min(buckets) {
             for conn in shared.table().bucket(bucket, &read) {
                 if over(&conn) {
-                    shared.kill(&conn);
+                    if let Some(conn) = conn.get() {
+                        shared.kill(&conn);
+                    }
                 }
             }
         }

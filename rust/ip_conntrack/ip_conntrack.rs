@@ -13,11 +13,13 @@
 mod built_in;
 mod confirm;
 mod counts;
+pub mod events;
 mod evict;
 mod expect;
 mod expire;
 mod help;
 pub mod helpers;
+mod kept;
 mod list;
 mod namespace;
 mod related;
@@ -71,6 +73,7 @@ struct Module {
     _helpers: built_in::BuiltIn,
     _namespaces: Registration<Namespace>,
     _reaper: Periodic<Reaper>,
+    _kept: kept::Working,
     _templates: NoTemplates,
     _hook: CtHook<Namespace>,
     _shared: Shared,
@@ -104,6 +107,7 @@ impl kernel::Module for Module {
         )?;
         let hook = CtHook::install();
         let reaper = Periodic::start(Reaper::new(shared.clone()), expire::PERIOD)?;
+        let kept = kept::start(shared.clone())?;
         let namespaces = NAMESPACES.register(shared.clone())?;
         pr_info!(
             "{} buckets, at most {} connections in each namespace\n",
@@ -115,6 +119,7 @@ impl kernel::Module for Module {
             _helpers: built_in::BuiltIn::register(module)?,
             _namespaces: namespaces,
             _reaper: reaper,
+            _kept: kept,
             _templates: NoTemplates(shared.clone()),
             _hook: hook,
             _shared: shared,

@@ -67,6 +67,7 @@ impl<const LONG: bool> Listing for Connections<LONG> {
         let now = netfilter::now();
         place.advance(net.tracker().shared.table(), |conn| {
             conn.in_namespace(net.census())
+                && conn.is_live()
                 && (LONG || conn.tuple(Direction::Original).family() == Family::Ipv4)
                 && !conn.expired(now)
         })

@@ -10,7 +10,13 @@ use kernel::{prelude::*, sync::Arc};
 use netfilter::{Cache, Conn, Connections, HashKey, Net, ReadSide, Templates};
 use rcu_table::Ref;
 
-use crate::{expect::Expectations, helpers::Helpers, namespace::Namespace};
+use crate::{
+    events::{self, Cause},
+    expect::Expectations,
+    helpers::Helpers,
+    kept::Kept,
+    namespace::Namespace,
+};
 
 /// A handle on what all namespaces share.
 #[derive(Clone)]
@@ -24,6 +30,7 @@ struct Inner {
     templates: Templates,
     key: HashKey,
     max: Setting<u32>,
+    kept: Kept,
     defaults: Defaults,
     cache: Cache,
 }
@@ -69,6 +76,7 @@ impl Shared {
             templates: Templates::none(),
             key: HashKey::random(),
             max: Setting::new(max),
+            kept: Kept::default(),
             defaults,
             cache: Cache::new()?,
         };
@@ -181,20 +189,43 @@ impl Shared {
         })?;
         let direction = netfilter::direction(direction);
         if seen.expired(netfilter::now()) {
-            self.kill(&seen);
+            if let Some(conn) = seen.get() {
+                self.kill(&conn);
+            }
             return None;
         }
         Some((seen.get()?, direction))
     }
 
     /// Takes a connection out of the table, once.
-    pub(crate) fn kill(&self, conn: &Conn) {
-        if conn.begin_death() {
-            // The table's reference is held to the end: with the last one the namespace may go.
-            let _gone = self.table().remove(conn);
-            if conn.session().is_some() {
-                self.expectations().forget(self, conn);
-            }
+    pub(crate) fn kill(&self, conn: &Ref<Conn>) {
+        self.end(conn, Cause::NOBODY);
+    }
+
+    /// The same for somebody. Who listens is told before, so that nobody hears first of another
+    /// connection in its place; where one cannot be told who wants to, it is kept.
+    pub(crate) fn end(&self, conn: &Ref<Conn>, cause: Cause) {
+        if !conn.begin_death() {
+            return;
         }
+        if events::over(conn, cause).is_err() {
+            self.kept().keep(conn, cause);
+        } else {
+            drop(self.table().remove(conn));
+        }
+        if conn.session().is_some() {
+            self.expectations().forget(self, conn);
+        }
+    }
+
+    /// Takes one out that was kept.
+    pub(crate) fn let_go(&self, conn: &Conn) {
+        if self.kept().let_go(conn) {
+            drop(self.table().remove(conn));
+        }
+    }
+
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 }

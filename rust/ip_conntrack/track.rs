@@ -179,10 +179,11 @@ fn flow(
             }
             Outcome::Kill => {
                 count(context, &conn, direction);
+                // Who hears of its end hears of a connection that was never answered, as with stock.
+                shared.kill(&conn);
                 if ctinfo == CtInfo::EstablishedReply {
                     answered(&conn);
                 }
-                shared.kill(&conn);
                 return Decision::Tracked(conn, ctinfo);
             }
             Outcome::Repeat => shared.kill(&conn),
@@ -259,6 +260,9 @@ fn update(
 /// Notes what is to be told of a packet's effect on a connection that had the status `before`.
 #[inline]
 fn note(conn: &Conn, effect: &Effect, before: Status) {
+    if !conn.is_listened() {
+        return;
+    }
     if effect.moved {
         conn.note(Events::PROTOINFO);
     }
@@ -381,7 +385,8 @@ impl Origin {
         let expectation = expect::take(context.net, zone, tuple, context.read);
         let wishes = template.and_then(Conn::extension).map(Extension::extras);
         let masks = wishes.and_then(|wishes| wishes.masks);
-        self.features.events |= masks.is_some();
+        // As with stock: where events are told if somebody listens, no rule asks for more.
+        self.features.events |= masks.is_some() && tracker.events.get() == 0;
         self.extension = Extension::new(Extras {
             session: session(context, tuple, expectation.as_deref(), template)?,
             labels: tracker.has_labels(),

@@ -11,9 +11,10 @@ use conntrack::{show::Counters, tuple::Direction};
 pub struct Account {
     /// By direction.
     counters: [Counted; 2],
-    /// Nanoseconds since 1970; zero until it is known.
+    /// When it began: nanoseconds since 1970, zero until it is known.
     start: AtomicU64,
-    stop: AtomicU64,
+    /// While it lives, when the event happened that is told next; then, when it ended.
+    last: AtomicU64,
 }
 
 #[derive(Default)]
@@ -58,21 +59,19 @@ impl Account {
         })
     }
 
-    pub(crate) fn begin(&self, now: u64) {
+    pub(crate) fn set_start(&self, now: u64) {
         self.start.store(now, Ordering::Relaxed);
     }
 
-    pub(crate) fn end(&self, now: u64) {
-        if self.stop.load(Ordering::Relaxed) == 0 {
-            self.stop.store(now, Ordering::Relaxed);
-        }
+    pub(crate) fn set_last(&self, now: u64) {
+        self.last.store(now, Ordering::Relaxed);
     }
 
     pub(crate) fn start(&self) -> u64 {
         self.start.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn stop(&self) -> u64 {
-        self.stop.load(Ordering::Relaxed)
+    pub(crate) fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
     }
 }

@@ -15,7 +15,6 @@ use core::{
 
 use conntrack::{
     ctinfo::CtInfo,
-    event::Events,
     proto::{Kept, State},
     status::Status,
     time::{Instant, Ticks},
@@ -74,13 +73,8 @@ pub struct Conn {
     tail: UnsafeCell<Tail>,
 }
 
-/// What the upper half of the kernel's status word has of ours.
+/// What the upper half of the kernel's status word has of ours; `news.rs` has the rest.
 mod own {
-    /// Events that are to be told at the end of the packet's way, and those that could not be.
-    pub(super) const PENDING: u32 = 32;
-    pub(super) const MISSED: u32 = 43;
-    pub(super) const EVENTS: u64 = (1 << 11) - 1;
-    /// The features.
     pub(super) const COUNTS: u64 = 1 << 54;
     pub(super) const STAMPS: u64 = 1 << 55;
     pub(super) const LISTENED: u64 = 1 << 56;
@@ -280,12 +274,12 @@ impl Conn {
         unsafe { &*(&raw mut (*self.head()).ct_general.use_).cast() }
     }
 
-    fn status_word(&self) -> &AtomicU64 {
+    pub(crate) fn status_word(&self) -> &AtomicU64 {
         // SAFETY: a field of the prefix, only ever changed atomically once shared.
         unsafe { &*(&raw mut (*self.head()).status).cast() }
     }
 
-    fn timeout_word(&self) -> &AtomicU32 {
+    pub(crate) fn timeout_word(&self) -> &AtomicU32 {
         // SAFETY: as above.
         unsafe { &*(&raw mut (*self.head()).timeout).cast() }
     }
@@ -386,6 +380,12 @@ impl Conn {
         }
     }
 
+    /// Whether somebody listens to its events.
+    #[inline]
+    pub fn is_listened(&self) -> bool {
+        self.status_word().load(Ordering::Relaxed) & own::LISTENED != 0
+    }
+
     #[inline]
     fn account(&self) -> Option<&Account> {
         if !self.features().account() {
@@ -402,43 +402,17 @@ impl Conn {
         self.account().filter(|_| self.features().counts)
     }
 
+    /// The account, where it is known when things happen.
+    pub(crate) fn clock(&self) -> Option<&Account> {
+        self.account().filter(|_| self.features().stamps)
+    }
+
     /// When it was confirmed, in nanoseconds since 1970, and when it left the table (zero before);
     /// where that is known.
     pub fn stamps(&self) -> Option<[u64; 2]> {
-        let account = self.account().filter(|_| self.features().stamps)?;
-        Some([account.start(), account.stop()])
-    }
-
-    /// Something has happened to it that is to be told, if anybody listens.
-    #[inline]
-    pub fn note(&self, events: Events) {
-        if !events.is_empty() && self.features().events {
-            self.status_word()
-                .fetch_or(u64::from(events.bits()) << own::PENDING, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether something is to be told.
-    #[inline]
-    pub fn has_news(&self) -> bool {
-        let word = self.status_word().load(Ordering::Relaxed);
-        word >> own::PENDING & own::EVENTS != 0
-    }
-
-    /// What is to be told since it was last taken, and what could not be before.
-    pub fn take_news(&self) -> [Events; 2] {
-        let both = own::EVENTS << own::PENDING | own::EVENTS << own::MISSED;
-        let word = self.status_word().fetch_and(!both, Ordering::Relaxed);
-        // CAST: eleven bits.
-        [own::PENDING, own::MISSED].map(|at| Events::from_bits((word >> at & own::EVENTS) as u16))
-    }
-
-    /// That could not be told: it is to be told the next time.
-    pub fn missed(&self, events: Events) {
-        self.status_word().fetch_or(
-            (u64::from(events.bits()) & own::EVENTS) << own::MISSED,
-            Ordering::Relaxed,
-        );
+        let account = self.clock()?;
+        let over = self.status().contains(Status::DYING);
+        Some([account.start(), if over { account.last() } else { 0 }])
     }
 
     /// How many references there are.
@@ -462,7 +436,7 @@ impl Conn {
     #[inline]
     pub fn refresh(&self, now: Instant, timeout: Ticks) {
         let status = self.status();
-        if status.contains(Status::FIXED_TIMEOUT) {
+        if status.meets(Status::FIXED_TIMEOUT | Status::DYING) {
             return;
         }
         let value = if status.contains(Status::CONFIRMED) {
@@ -504,11 +478,23 @@ impl Conn {
 
     /// Marks it as dying; true for the one caller that has to take it out.
     pub fn begin_death(&self) -> bool {
-        let first = !self.set_status(Status::DYING).contains(Status::DYING);
-        if let Some(account) = self.account().filter(|_| first && self.features().stamps) {
-            account.end(time::real_ns());
+        if self.set_status(Status::DYING).contains(Status::DYING) {
+            return false;
         }
-        first
+        if let Some(account) = self.clock() {
+            // It has ended when its time was over, not when somebody saw that.
+            let late = self.expires().passed(time::now()).unwrap_or_default();
+            let late = time::nanoseconds(late);
+            account.set_last(time::real_ns().saturating_sub(late));
+        }
+        true
+    }
+
+    /// Whether packets can find it in the table.
+    #[inline]
+    pub fn is_live(&self) -> bool {
+        let both = Status::CONFIRMED | Status::DYING;
+        self.status().bits() & both.bits() == Status::CONFIRMED.bits()
     }
 
     /// The connection that has announced it.
@@ -652,12 +638,14 @@ unsafe impl Node for Conn {
         self.same_namespace(other)
             && self.tuple(at).matches(other.tuple(other_at))
             && self.zone().id(other_at) == other.zone().id(other_at)
+            // One that is over may stay until that is told (`news.rs`).
+            && !other.status().contains(Status::DYING)
     }
 
     #[inline]
     fn published(&self) {
-        if let Some(account) = self.account().filter(|_| self.features().stamps) {
-            account.begin(time::real_ns());
+        if let Some(account) = self.clock() {
+            account.set_start(time::real_ns());
         }
         // Readers pass over entries without CONFIRMED, so nobody takes the relative timeout for
         // a point in time.

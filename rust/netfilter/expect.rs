@@ -5,7 +5,7 @@ use core::{
     cell::UnsafeCell,
     mem::{offset_of, ManuallyDrop},
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering},
 };
 
 use conntrack::{time::Instant, tuple::Tuple, zone::Zone};
@@ -36,15 +36,24 @@ pub struct NewExpectation {
 ///
 /// # Invariants
 ///
-/// - All but the links, the count and `over` is not changed after it was made.
+/// - All but the links, the count, `over` and `story` is not changed after it was made.
 /// - `master` is dropped a grace period after the last reference.
 #[repr(C, align(8))]
 pub struct Expectation {
     links: [Link; 2],
     count: AtomicI32,
     over: AtomicBool,
+    story: AtomicU8,
     what: ManuallyDrop<NewExpectation>,
     grace: UnsafeCell<raw::callback_head>,
+}
+
+/// What users were told of an expectation: begin and end in this order, though an end may come
+/// before the begin is told.
+mod story {
+    pub(super) const UNTOLD: u8 = 0;
+    pub(super) const BEGUN: u8 = 1;
+    pub(super) const OVER: u8 = 2;
 }
 
 // SAFETY: what is shared is atomic or immutable.
@@ -64,6 +73,7 @@ impl Expectation {
             links: [Link::new(), Link::new()],
             count: AtomicI32::new(1),
             over: AtomicBool::new(false),
+            story: AtomicU8::new(story::UNTOLD),
             what: ManuallyDrop::new(what),
             grace: UnsafeCell::new(Default::default()),
         });
@@ -116,6 +126,19 @@ impl Expectation {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// Its begin was told; true where the caller has to tell its end, too, for that has come
+    /// meanwhile.
+    #[must_use]
+    pub fn begin_is_told(&self) -> bool {
+        self.story.swap(story::BEGUN, Ordering::AcqRel) == story::OVER
+    }
+
+    /// It has ended; true where the caller has to tell that, for its begin was told.
+    #[must_use]
+    pub fn end_is_to_be_told(&self) -> bool {
+        self.story.swap(story::OVER, Ordering::AcqRel) == story::BEGUN
     }
 }
 

@@ -81,9 +81,12 @@ void *ipct_cache_alloc_atomic(struct kmem_cache *cache)
 }
 
 void ipct_delayed_work_init(struct delayed_work *work,
-			    void (*run)(struct work_struct *work))
+			    void (*run)(struct work_struct *work), bool lazy)
 {
-	INIT_DEFERRABLE_WORK(work, run);
+	if (lazy)
+		INIT_DEFERRABLE_WORK(work, run);
+	else
+		INIT_DELAYED_WORK(work, run);
 }
 
 void ipct_delayed_work_queue(struct delayed_work *work, unsigned long delay)

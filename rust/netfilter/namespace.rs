@@ -74,6 +74,8 @@ pub struct Census {
     count: AtomicU32,
     expected: AtomicU32,
     expected_no_more: AtomicU32,
+    kept: AtomicU32,
+    silent: AtomicBool,
     net: NonNull<raw::net>,
 }
 
@@ -89,6 +91,8 @@ impl Census {
             count: AtomicU32::new(0),
             expected: AtomicU32::new(0),
             expected_no_more: AtomicU32::new(0),
+            kept: AtomicU32::new(0),
+            silent: AtomicBool::new(false),
             net,
         }
     }
@@ -113,6 +117,17 @@ impl Census {
     /// How often a connection came that was expected, or is expected no more.
     pub fn expected_no_more(&self) -> &AtomicU32 {
         &self.expected_no_more
+    }
+
+    /// How many are dead, and kept until that is told.
+    pub fn kept(&self) -> &AtomicU32 {
+        &self.kept
+    }
+
+    /// Whether the namespace is going: its sockets go before its last connection.
+    #[inline]
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Acquire)
     }
 
     /// Whether this is the first namespace, that of the machine.
@@ -511,6 +526,11 @@ unsafe extern "C" fn pre_exit<T: Tracker>(net: *mut raw::net) {
         let slot = callback_slot::<T>(net);
         (*slot).net.store(null_mut(), Ordering::Release);
         if let Some(life) = (*slot).life.as_mut() {
+            life.net
+                .as_ref()
+                .census
+                .silent
+                .store(true, Ordering::Release);
             life.settings = None;
             life.files = None;
             life.hooks = None;

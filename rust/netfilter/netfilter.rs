@@ -19,12 +19,14 @@ mod hook;
 mod lock;
 mod log;
 mod namespace;
+mod news;
 pub mod percpu;
 mod proc;
 mod rcu;
 mod security;
 mod siphash;
 mod skb;
+mod slot;
 mod sockopt;
 pub mod sysctl;
 mod table;
@@ -50,6 +52,7 @@ pub use self::{
     security::{context_of, Room as ContextRoom},
     siphash::HashKey,
     skb::{Attached, Skb, Window},
+    slot::{Filled, Slot},
     sockopt::OriginalDst,
     table::{default_buckets, direction, new_table, same, Connections, Table},
     time::{has_listener, now, real_ns, HZ},

@@ -5,7 +5,6 @@ use kernel::prelude::*;
 use rcu_table::{Head, Node, Side, Storage};
 
 use conntrack::{
-    status::Status,
     tuple::{Direction, Tuple},
     zone::Zone,
 };
@@ -92,7 +91,7 @@ pub fn same(conn: &Conn, side: Side, tuple: &Tuple, zone: Zone, census: &Census)
     conn.tuple(at).matches(tuple)
         && (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
         && conn.in_namespace(census)
-        && conn.status().contains(Status::CONFIRMED)
+        && conn.is_live()
 }
 
 /// The direction that packets have which found a connection by `side`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The clock of the tracker: the low 32 bits of jiffies, as `struct nf_conn` counts.
 
-use conntrack::time::Instant;
+use conntrack::time::{Instant, Ticks};
 
 /// Ticks in a second.
 pub const HZ: u32 = raw::IPCT_HZ;
@@ -19,6 +19,12 @@ pub fn now() -> Instant {
 pub fn real_ns() -> u64 {
     // SAFETY: callable from any context.
     unsafe { raw::ipct_real_ns() }
+}
+
+/// A span in nanoseconds.
+pub fn nanoseconds(span: Ticks) -> u64 {
+    const SECOND: u64 = 1_000_000_000;
+    u64::from(span.as_u32()).saturating_mul(SECOND / HZ as u64)
 }
 
 /// Whether anybody listens to events of connections; nfnetlink keeps the word.

@@ -8,8 +8,8 @@ use kernel::prelude::*;
 
 /// What is to be done again and again.
 pub trait Worker: Send + Sync + 'static {
-    /// Does a share of it; returns when to come back. May sleep.
-    fn run(&self) -> Ticks;
+    /// Does a share of it; returns when to come back, if before it is woken. May sleep.
+    fn run(&self) -> Option<Ticks>;
 }
 
 /// Runs a worker while it lives; dropping it waits for a run that is under way.
@@ -27,12 +27,36 @@ unsafe impl<W: Worker> Send for Periodic<W> {}
 unsafe impl<W: Worker> Sync for Periodic<W> {}
 
 impl<W: Worker> Periodic<W> {
-    /// Starts, with the first run after `delay`.
+    /// Starts, with the first run after `delay`, or later on a CPU that is idle.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub fn start(worker: W, delay: Ticks) -> Result<Self> {
+        let this = Self::make(worker, true)?;
+        this.wake(delay);
+        Ok(this)
+    }
+
+    /// Does nothing until it is woken.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn asleep(worker: W) -> Result<Self> {
+        Self::make(worker, false)
+    }
+
+    /// Has it run after `delay`, unless it will anyway; callable from any context.
+    pub fn wake(&self, delay: Ticks) {
+        // SAFETY: initialised by `make`, and cancelled before it goes.
+        unsafe {
+            raw::ipct_delayed_work_queue(self.0.as_ref().work.get(), delay.as_u32() as usize);
+        }
+    }
+
+    /// `lazy`: an idle CPU is not woken for it.
+    fn make(worker: W, lazy: bool) -> Result<Self> {
         let inner = KBox::leak(KBox::new(
             Inner {
                 work: UnsafeCell::new(raw::delayed_work::default()),
@@ -41,10 +65,7 @@ impl<W: Worker> Periodic<W> {
             GFP_KERNEL,
         )?);
         // SAFETY: in a box that stays where it is until `drop` has cancelled the work.
-        unsafe {
-            raw::ipct_delayed_work_init(inner.work.get(), Some(run::<W>));
-            raw::ipct_delayed_work_queue(inner.work.get(), delay.as_u32() as usize);
-        }
+        unsafe { raw::ipct_delayed_work_init(inner.work.get(), Some(run::<W>), lazy) };
         Ok(Self(NonNull::from(inner)))
     }
 }
@@ -69,8 +90,9 @@ unsafe extern "C" fn run<W: Worker>(work: *mut raw::work_struct) {
     // lives until the work is cancelled.
     unsafe {
         let inner = &*work.byte_sub(OFFSET).cast::<Inner<W>>();
-        let again = inner.worker.run();
-        raw::ipct_delayed_work_queue(inner.work.get(), again.as_u32() as usize);
+        if let Some(again) = inner.worker.run() {
+            raw::ipct_delayed_work_queue(inner.work.get(), again.as_u32() as usize);
+        }
     }
 }
 
