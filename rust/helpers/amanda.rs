@@ -2,6 +2,8 @@
 //! Amanda's BSD authentication over UDP (amanda-auth(7); packets as common-src/security-util.c of
 //! Amanda writes them): the backed-up host names the TCP ports where the server may fetch the data.
 
+use core::ffi::CStr;
+
 use conntrack::{
     helper::{text, Helper, Message, Parsed, Pinhole, Policy, Port, Wanted},
     tuple::{protocol, Direction},
@@ -42,6 +44,9 @@ impl Default for Amanda {
 }
 
 impl Helper for Amanda {
+    const NAME: &'static CStr = c"amanda";
+    const PROTOCOLS: &'static [u8] = &[protocol::UDP];
+    const PORT: u16 = 10080;
     type Session = ();
 
     fn policies(&self) -> &[Policy] {

@@ -7,7 +7,7 @@
 //! other program) must not get pinholes by that: only what begins as an FTP session does is
 //! read, and an answer counts only where the client has asked for it.
 
-use core::net::IpAddr;
+use core::{ffi::CStr, net::IpAddr};
 
 use conntrack::{
     helper::{
@@ -70,6 +70,9 @@ enum Stage {
 }
 
 impl Helper for Ftp {
+    const NAME: &'static CStr = c"ftp";
+    const PROTOCOLS: &'static [u8] = &[protocol::TCP];
+    const PORT: u16 = 21;
     type Session = Session;
 
     fn policies(&self) -> &[Policy] {

@@ -5,14 +5,9 @@
 
 mod amanda;
 
-use conntrack::tuple::protocol;
-
 ip_conntrack::helper_module! {
     module: "ip_conntrack_amanda",
     description: "The helper of ip_conntrack for Amanda",
-    name: c"amanda",
-    protocols: [protocol::UDP],
-    port: 10080,
     helper: amanda::Amanda = amanda::Amanda::new(module_parameters::master_timeout.value()),
     params: {
         master_timeout: u32 {

@@ -5,14 +5,9 @@
 
 mod ftp;
 
-use conntrack::tuple::protocol;
-
 ip_conntrack::helper_module! {
     module: "ip_conntrack_ftp",
     description: "The helper of ip_conntrack for FTP",
-    name: c"ftp",
-    protocols: [protocol::TCP],
-    port: 21,
     helper: ftp::Ftp = ftp::Ftp { loose: module_parameters::loose.value() != 0 },
     params: {
         loose: u8 {

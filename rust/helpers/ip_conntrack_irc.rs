@@ -5,14 +5,9 @@
 
 mod irc;
 
-use conntrack::tuple::protocol;
-
 ip_conntrack::helper_module! {
     module: "ip_conntrack_irc",
     description: "The helper of ip_conntrack for IRC",
-    name: c"irc",
-    protocols: [protocol::TCP],
-    port: 6667,
     helper: irc::Irc = irc::Irc::new(
         module_parameters::max_dcc_channels.value(),
         module_parameters::dcc_timeout.value(),

@@ -5,14 +5,9 @@
 
 mod talk;
 
-use conntrack::tuple::protocol;
-
 ip_conntrack::helper_module! {
     module: "ip_conntrack_talk",
     description: "The helper of ip_conntrack for talk",
-    name: c"talk",
-    protocols: [protocol::UDP],
-    port: 518,
     helper: talk::Talk = talk::Talk,
     params: {},
 }

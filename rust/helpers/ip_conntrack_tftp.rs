@@ -5,14 +5,9 @@
 
 mod tftp;
 
-use conntrack::tuple::protocol;
-
 ip_conntrack::helper_module! {
     module: "ip_conntrack_tftp",
     description: "The helper of ip_conntrack for TFTP",
-    name: c"tftp",
-    protocols: [protocol::UDP],
-    port: 69,
     helper: tftp::Tftp = tftp::Tftp,
     params: {},
 }

@@ -5,7 +5,7 @@
 //! Only what the client itself says is read. Anybody can have the server send text to it, and
 //! anybody may write of offers in his messages: an offer is a whole line of its sender's.
 
-use core::net::IpAddr;
+use core::{ffi::CStr, net::IpAddr};
 
 use conntrack::{
     helper::{
@@ -97,6 +97,9 @@ impl Stage {
 }
 
 impl Helper for Irc {
+    const NAME: &'static CStr = c"irc";
+    const PROTOCOLS: &'static [u8] = &[protocol::TCP];
+    const PORT: u16 = 6667;
     type Session = Session;
 
     fn policies(&self) -> &[Policy] {

@@ -6,7 +6,7 @@
 //! it listens, and has that daemon announce it to the callee (ANNOUNCE). The callee's program then
 //! asks the caller's daemon where the caller listens (LOOK_UP again), and connects to it.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::{ffi::CStr, net::{IpAddr, Ipv4Addr}};
 
 use conntrack::{
     helper::{text::UNPRIVILEGED, Helper, Message, Pinhole, Policy, Port, Wanted},
@@ -79,6 +79,9 @@ struct Request {
 pub struct Talk;
 
 impl Helper for Talk {
+    const NAME: &'static CStr = c"talk";
+    const PROTOCOLS: &'static [u8] = &[protocol::UDP];
+    const PORT: u16 = 518;
     type Session = ();
 
     fn policies(&self) -> &[Policy] {

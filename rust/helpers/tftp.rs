@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! TFTP (RFC 1350, RFC 2347): the server answers a request from a port that it chooses then.
 
+use core::ffi::CStr;
+
 use conntrack::{
     helper::{Helper, Message, Parsed, Pinhole, Policy, Wanted},
     tuple::{protocol, Direction},
@@ -21,6 +23,9 @@ const POLICIES: [Policy; 1] = [Policy {
 pub struct Tftp;
 
 impl Helper for Tftp {
+    const NAME: &'static CStr = c"tftp";
+    const PROTOCOLS: &'static [u8] = &[protocol::UDP];
+    const PORT: u16 = 69;
     type Session = ();
 
     fn policies(&self) -> &[Policy] {

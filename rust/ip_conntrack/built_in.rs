@@ -3,11 +3,6 @@
 //! limits.
 #![allow(unreachable_pub)] // What is read is public in the crate of the host's tests.
 
-use conntrack::{
-    helper::{Helper, Port},
-    tuple::protocol,
-};
-use core::ffi::CStr;
 use kernel::prelude::*;
 
 use crate::helpers::Registration;
@@ -40,28 +35,11 @@ impl BuiltIn {
     /// `ENOMEM`.
     pub(crate) fn register(module: &'static ThisModule) -> Result<Self> {
         Ok(Self {
-            _ftp: one(module, c"ftp", protocol::TCP, 21, ftp::Ftp { loose: false })?,
-            _irc: one(module, c"irc", protocol::TCP, 6667, irc::Irc::default())?,
-            _tftp: one(module, c"tftp", protocol::UDP, 69, tftp::Tftp)?,
-            _amanda: one(
-                module,
-                c"amanda",
-                protocol::UDP,
-                10080,
-                amanda::Amanda::default(),
-            )?,
-            _talk: one(module, c"talk", protocol::UDP, 518, talk::Talk)?,
+            _ftp: Registration::new(module, ftp::Ftp { loose: false })?,
+            _irc: Registration::new(module, irc::Irc::default())?,
+            _tftp: Registration::new(module, tftp::Tftp)?,
+            _amanda: Registration::new(module, amanda::Amanda::default())?,
+            _talk: Registration::new(module, talk::Talk)?,
         })
     }
-}
-
-fn one<H: Helper>(
-    module: &'static ThisModule,
-    name: &CStr,
-    protocol: u8,
-    port: u16,
-    helper: H,
-) -> Result<Registration<H>> {
-    let port = Port::new(port).ok_or(EINVAL)?;
-    Registration::new(module, name, &[protocol], &[port], helper)
 }

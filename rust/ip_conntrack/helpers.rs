@@ -3,10 +3,7 @@
 //!
 //! `../helpers/README.md` is the guide.
 
-use core::{
-    ffi::CStr,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use conntrack::{
     helper::{Helper, Port},
@@ -175,28 +172,21 @@ pub struct Registration<H: Helper> {
 
 impl<H: Helper> Registration<H> {
     /// Registers a helper for rules (`-j CT --helper NAME`) and, where the administrator has
-    /// loaded `module`, for connections to `ports` of `protocols` in namespaces whose setting
-    /// `net.netfilter.nf_conntrack_helper` is 1. May sleep.
+    /// loaded `module`, for connections to the ports that this has as its parameter `ports`, or
+    /// else to the helper's own, in namespaces whose setting `net.netfilter.nf_conntrack_helper`
+    /// is 1. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a name of more than 15 bytes, more than [`PORTS`] ports, or policies that are
-    /// none or too many; `EEXIST` where another has the name or a port; `ENOMEM`.
-    pub fn new(
-        module: &'static ThisModule,
-        name: &CStr,
-        protocols: &[u8],
-        ports: &[Port],
-        helper: H,
-    ) -> Result<Self> {
-        if ports.len() > PORTS {
-            return Err(EINVAL);
-        }
+    /// `EINVAL` for a name of more than 15 bytes, a port 0, or policies that are none or too many;
+    /// `EEXIST` where another has the name or a port; `ENOMEM`.
+    pub fn new(module: &'static ThisModule, helper: H) -> Result<Self> {
+        let ports = netfilter::ports(module, H::PORT)?;
         let this = Self {
-            reading: Reading::new(module, name, protocols, helper)?,
+            reading: Reading::new(module, helper)?,
             shared: shared()?,
         };
-        add(&this.shared, this.reading.handle(), ports)?;
+        add(&this.shared, this.reading.handle(), &ports)?;
         Ok(this)
     }
 }
@@ -282,9 +272,6 @@ macro_rules! helper_module {
     (
         module: $module:tt,
         description: $description:tt,
-        name: $name:literal,
-        protocols: $protocols:expr,
-        port: $port:expr,
         helper: $helper:ty = $make:expr,
         params: $params:tt,
     ) => {
@@ -305,16 +292,8 @@ macro_rules! helper_module {
 
         impl kernel::Module for Edge {
             fn init(module: &'static ThisModule) -> Result<Self> {
-                let ports = netfilter::ports(module, $port)?;
-                let registration = ip_conntrack::helpers::Registration::new(
-                    module,
-                    $name,
-                    &$protocols,
-                    &ports,
-                    $make,
-                )?;
                 Ok(Self {
-                    _registration: registration,
+                    _registration: ip_conntrack::helpers::Registration::new(module, $make)?,
                 })
             }
         }

@@ -162,14 +162,9 @@ impl<H: helper::Helper> Reading<H> {
     ///
     /// `EINVAL` for a name that is empty or too long, or policies that are none or too many;
     /// `ENOMEM`.
-    pub fn new(
-        module: &'static ThisModule,
-        name: &CStr,
-        protocols: &[u8],
-        helper: H,
-    ) -> Result<Self> {
+    pub fn new(module: &'static ThisModule, helper: H) -> Result<Self> {
         let () = Self::FITS;
-        let handle = blank_helper(name, protocols, helper.policies(), Self::WORDS)?;
+        let handle = blank_helper(H::NAME, H::PROTOCOLS, helper.policies(), Self::WORDS)?;
         let mut owned = KBox::new(
             Owned {
                 calls: Calls {

@@ -78,8 +78,9 @@ configure() {
 		fragments=("$@")
 		scripts/kconfig/merge_config.sh -m -O /build /build/.config "${fragments[@]}"
 		make -s O=/build $options olddefconfig rustavailable
-		missing=$(grep -hE "=[ym]$" "${fragments[@]}" | sort -u | grep -vxFf /build/.config || true)
-		# What a later fragment turns off is not missing.
+		# A later fragment may say otherwise than an earlier one.
+		wanted=$(awk -F= "/^CONFIG_/ { last[\$1] = \$0 } END { for (name in last) print last[name] }" "${fragments[@]}")
+		missing=$(grep -E "=[ym]$" <<<"$wanted" | sort | grep -vxFf /build/.config || true)
 		[ -z "$missing" ] || { echo "options that this kernel does not have:" $missing; exit 1; }' \
 		bash "$options" "${fragments[@]/#$checkout//checkout}"
 }

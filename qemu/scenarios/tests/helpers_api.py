@@ -152,7 +152,8 @@ def test_come_and_go_under_traffic(tracker):
         try:
             for _ in range(rounds):
                 for helper in ("ftp", "irc", "tftp", "amanda", "talk"):
-                    w.sh(f"modprobe ip_conntrack_{helper} && rmmod ip_conntrack_{helper}")
+                    w.insert_module(f"ip_conntrack_{helper}")
+                    w.remove_module(f"ip_conntrack_{helper}")
             w.sh("modprobe ip_conntrack_ftp")
             w.wait_until(site.expected, 20, "the helper reads what goes on")
             w.sh("rmmod ip_conntrack_ftp")

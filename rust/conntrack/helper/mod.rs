@@ -8,7 +8,7 @@
 pub mod lines;
 pub mod text;
 
-use core::num::NonZeroU16;
+use core::{ffi::CStr, num::NonZeroU16};
 
 use crate::{
     seq::Seq,
@@ -61,6 +61,13 @@ impl Policy {
 
 /// Reads a protocol.
 pub trait Helper: Send + Sync + 'static {
+    /// Its name in rules, at most 15 bytes.
+    const NAME: &'static CStr;
+    /// The transport protocols that it reads.
+    const PROTOCOLS: &'static [u8];
+    /// The port of its own, unless its module is told others.
+    const PORT: u16;
+
     /// What it keeps of a connection between two packets: begins as its default, ends with the
     /// connection. `Copy`, so that it owns nothing: its size is all that a connection can cost.
     type Session: Copy + Default + Send + 'static;

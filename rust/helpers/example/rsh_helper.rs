@@ -3,6 +3,8 @@
 //! server sends what goes wrong over a connection to that port.
 #![forbid(unsafe_code)]
 
+use core::ffi::CStr;
+
 use conntrack::{
     helper::{text, Helper, Message, Parsed, Pinhole, Policy, Port, Wanted},
     tuple::{protocol, Direction},
@@ -28,6 +30,10 @@ fn port(bytes: &[u8]) -> Parsed<Port> {
 }
 
 impl Helper for Rsh {
+    const NAME: &'static CStr = c"rsh";
+    const PROTOCOLS: &'static [u8] = &[protocol::TCP];
+    const PORT: u16 = 514;
+
     type Session = Session;
 
     fn policies(&self) -> &[Policy] {
@@ -67,9 +73,6 @@ impl Helper for Rsh {
 ip_conntrack::helper_module! {
     module: "rsh_helper",
     description: "A helper of ip_conntrack for rsh",
-    name: c"rsh",
-    protocols: [protocol::TCP],
-    port: 514,
     helper: Rsh = Rsh,
     params: {},
 }
