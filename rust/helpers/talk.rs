@@ -6,7 +6,10 @@
 //! it listens, and has that daemon announce it to the callee (ANNOUNCE). The callee's program then
 //! asks the caller's daemon where the caller listens (LOOK_UP again), and connects to it.
 
-use core::{ffi::CStr, net::{IpAddr, Ipv4Addr}};
+use core::{
+    ffi::CStr,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use conntrack::{
     helper::{text::UNPRIVILEGED, Helper, Message, Pinhole, Policy, Port, Wanted},
