@@ -5,6 +5,7 @@
  */
 #include <linux/bottom_half.h>
 #include <linux/fs.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/jiffies.h>

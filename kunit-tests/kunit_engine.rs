@@ -26,7 +26,7 @@ mod tests {
         packet::{Bytes, Class, Packet},
         proto::{Before, Effect, Outcome, State},
         reason::Reason,
-        rule::{ConntrackMatch, StateMatch},
+        rule,
         show::{Buffer, Detail, Entry},
         status::Status,
         time::{Instant, Ticks},
@@ -137,10 +137,22 @@ mod tests {
 
     #[test]
     fn rules_have_the_sizes_of_the_c_structures() {
-        assert_eq!(ConntrackMatch::size(1), 152);
-        assert_eq!(ConntrackMatch::size(2), 156);
-        assert_eq!(ConntrackMatch::size(3), 164);
-        assert_eq!(StateMatch::SIZE, 4);
+        assert_eq!(size_of::<rule::conntrack::Revision1>(), 152);
+        assert_eq!(size_of::<rule::conntrack::Revision2>(), 156);
+        assert_eq!(size_of::<rule::conntrack::Revision3>(), 164);
+        assert_eq!(size_of::<rule::state::State>(), 4);
+        assert_eq!(size_of::<rule::helper::Helper>(), 36);
+        assert_eq!(size_of::<rule::connmark::Connmark>(), 12);
+        assert_eq!(size_of::<rule::connbytes::Connbytes>(), 24);
+        assert_eq!(size_of::<rule::connlimit::Connlimit>(), 24);
+        assert_eq!(size_of::<rule::connlabel::Connlabel>(), 4);
+        assert_eq!(size_of::<rule::cluster::Cluster>(), 16);
+        assert_eq!(size_of::<rule::connmark::Target1>(), 16);
+        assert_eq!(size_of::<rule::connmark::Target2>(), 16);
+        assert_eq!(size_of::<rule::secmark::Connsecmark>(), 1);
+        assert_eq!(size_of::<rule::ct::Revision0>(), 32);
+        assert_eq!(size_of::<rule::ct::Revision1>(), 64);
+        assert_eq!(size_of::<rule::ct::Revision2>(), 64);
     }
 
     #[test]
@@ -148,6 +160,17 @@ mod tests {
         for reason in Reason::ALL {
             assert!(!reason.name().is_empty());
         }
+    }
+
+    #[test]
+    fn jhash_is_the_kernels() {
+        // As a cluster's other firewalls have it: 192.168.1.6 with the seed 0xdeadbeef, and words
+        // of an IPv6 address.
+        assert_eq!(
+            netfilter::xtables::jhash(&[0x0601_a8c0], 0xdead_beef),
+            0xf5a1_2e36
+        );
+        assert_eq!(netfilter::xtables::jhash(&[1, 2, 3, 4], 5), 0x7355_8c35);
     }
 
     #[test]

@@ -56,10 +56,18 @@ def inside(namespace):
             os.setns(home.fileno(), os.CLONE_NEWNET)
 
 
+def run_inside(namespace, *command, expect=0, **options):
+    """Runs a command in a namespace, without another process for the way there; its output."""
+    with inside(namespace):
+        done = subprocess.run(command, capture_output=True, text=True, **options)
+    check_equal(done.returncode, expect, f"{' '.join(command)}: {done.stderr.strip()}: exit code")
+    return done.stdout
+
+
 # Modules that read protocols, and all that stand on a tracker.
 HELPERS = re.compile(r"(ip|nf)_conntrack_(amanda|ftp|irc|talk|tftp)\b")
-EDGES = re.compile(r"(ip6?t_(conntrack|state|helper|CT|NOTRACK)|xt_(conntrack|state|helper|CT)|nft_ct"
-                   rf"|nf_conntrack_netlink)\b|{HELPERS.pattern}")
+MATCHES = "(conntrack|state|helper|connmark|connbytes|connlimit|connlabel|cluster|CT|NOTRACK|CONNMARK|CONNSECMARK)"
+EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_ct|nf_conntrack_netlink)\b|{HELPERS.pattern}")
 
 
 def edges():

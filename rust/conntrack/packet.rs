@@ -79,6 +79,21 @@ pub fn protocol_of(family: Family, bytes: Bytes<'_>) -> Option<u8> {
     Some(ip::parse(family, bytes, 0).ok()?.protocol)
 }
 
+/// The words of a packet's addresses, source and destination, as far as its network header can be
+/// read.
+#[must_use]
+pub fn addresses_of(family: Family, bytes: Bytes<'_>) -> Option<[[u32; 4]; 2]> {
+    let network = ip::parse(family, bytes, 0).ok()?;
+    Some([network.src, network.dst])
+}
+
+/// The flow that a packet is of, whatever its transport protocol has to say of it.
+#[must_use]
+pub fn flow_of(family: Family, bytes: Bytes<'_>) -> Option<Tuple> {
+    let network = ip::parse(family, bytes, 0).ok()?;
+    tuple(bytes, &network).ok()
+}
+
 /// The tuple of a packet as far as it can be read: for what is said of packets that are INVALID.
 #[must_use]
 pub fn tuple_of(family: Family, bytes: Bytes<'_>) -> Option<Tuple> {

@@ -8,17 +8,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use conntrack::{
     helper::{Helper, Port},
     tuple::Tuple,
-    zone::Zone,
 };
-use kernel::{
-    prelude::*,
-    sync::{rcu, Arc},
-};
-use netfilter::{
-    Conn, Extension, Extras, Guarded, Helper as Handle, ModuleRef, ReadSide, Reading, Session,
-    PORTS,
-};
-use rcu_table::Ref;
+use kernel::{prelude::*, sync::Arc};
+use netfilter::{Conn, Guarded, Helper as Handle, ModuleRef, Reading, PORTS};
 
 use crate::{
     expect,
@@ -232,20 +224,6 @@ pub(crate) fn for_rule(
         helpers.loading(name, load).ok()?;
         helpers.hold(name, protocol)
     })
-}
-
-/// A template for rules whose connections `helper` reads. May sleep.
-pub(crate) fn template(shared: &Shared, helper: &Arc<Handle>) -> Option<Ref<Conn>> {
-    let guard = rcu::read_lock();
-    let session = Session::new(helper, ReadSide::of(&guard)).ok()??;
-    let extras = Extras {
-        session: Some(session),
-        ..Extras::default()
-    };
-    let extension = Extension::new(extras).ok()?;
-    shared
-        .templates()
-        .make(shared.cache(), Zone::DEFAULT, extension)
 }
 
 /// Whether a new connection may be to a helper's port.

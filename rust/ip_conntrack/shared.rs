@@ -208,6 +208,7 @@ impl Shared {
         if !conn.begin_death() {
             return;
         }
+        conn.uncount();
         if events::over(conn, cause).is_err() {
             self.kept().keep(conn, cause);
         } else {

@@ -45,7 +45,7 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
         Attached::None => None,
         // Seen before (loopback), or not to be tracked (a rule in the raw table).
         Attached::Conn(..) | Attached::Untracked => return Verdict::Accept,
-        Attached::Template => context.skb.take_template(),
+        Attached::Template(_) => context.skb.take_template(),
     };
     match decide(context, template.as_deref()) {
         Decision::Tracked(conn, ctinfo) => {
@@ -247,6 +247,9 @@ fn update(
         Outcome::Accept(effect) => {
             let before = conn.set_status(effect.set);
             note(conn, &effect, before);
+            if effect.moved && conn.is_tallied() && Conn::lock(conn).is_over() {
+                conn.uncount();
+            }
             if let Some(timeout) = effect.timeout {
                 conn.refresh(now, timeout);
             }
@@ -402,7 +405,7 @@ impl Origin {
 }
 
 /// What a helper is to keep of a new connection. An expected one is read by the helper of its
-/// master, if that wants to read on; any other by the one that a rule or the port says.
+/// master, if that wants to read on; any other by the one that a rule says, or else the port.
 fn session(
     context: &Context<'_, Namespace>,
     tuple: &Tuple,
@@ -418,8 +421,9 @@ fn session(
             helper_of(expectation.master())
         }
         (Some(_), _) => None,
-        (None, Some(template)) => helper_of(template),
-        (None, None) => helpers::assigned(context.net.tracker(), tuple),
+        (None, template) => template
+            .and_then(helper_of)
+            .or_else(|| helpers::assigned(context.net.tracker(), tuple)),
     };
     match helper.filter(|helper| helper.reads(tuple.protocol())) {
         Some(helper) => Session::new(&helper, context.read),
@@ -449,6 +453,7 @@ pub(crate) fn close(net: &Net<Namespace>, conn: &Ref<Conn>) {
     };
     if let Some(timeout) = timeout {
         conn.note(Events::PROTOINFO);
+        conn.uncount();
         conn.refresh(netfilter::now(), timeout);
     }
 }

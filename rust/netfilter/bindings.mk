@@ -11,7 +11,7 @@ raw_types := sk_buff net nf_hook_ops nf_hook_state nf_conn nf_ct_ext nf_ct_ext_i
 	ctl_table ctl_table_header xt_mtdtor_param xt_tgdtor_param nf_conntrack nf_inet_hooks nf_ip_hook_priorities
 
 raw_vars := init_net jiffies nf_ctnetlink_has_listener nf_ct_hook nf_defrag_v4_hook nf_defrag_v6_hook \
-	NFPROTO_.* NF_INET_.* NF_IP_PRI_.* NF_ACCEPT NF_DROP SO_ORIGINAL_DST IPCT_.*
+	NFPROTO_.* PACKET_HOST PACKET_MULTICAST NF_INET_.* NF_IP_PRI_.* NF_ACCEPT NF_DROP SO_ORIGINAL_DST IPCT_.*
 
 raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_sockopt nf_unregister_sockopt \
 	nf_checksum skb_copy_bits \

@@ -78,6 +78,8 @@ mod own {
     pub(super) const COUNTS: u64 = 1 << 54;
     pub(super) const STAMPS: u64 = 1 << 55;
     pub(super) const LISTENED: u64 = 1 << 56;
+    /// Rules count it (tally.rs), or did.
+    pub(super) const TALLIED: u64 = 1 << 57;
 }
 
 /// What a connection has beside what all have.
@@ -470,6 +472,19 @@ impl Conn {
         }
     }
 
+    /// Whether rules count it, or did.
+    #[inline]
+    pub fn is_tallied(&self) -> bool {
+        self.status_word().load(Ordering::Relaxed) & own::TALLIED != 0
+    }
+
+    /// A rule is about to count it.
+    pub(crate) fn set_tallied(&self) {
+        if !self.is_tallied() {
+            self.status_word().fetch_or(own::TALLIED, Ordering::Relaxed);
+        }
+    }
+
     /// Whether it belongs to the namespace that `census` counts.
     #[inline]
     pub fn in_namespace(&self, census: &Census) -> bool {
@@ -558,7 +573,11 @@ impl Conn {
         let conn = unsafe { this.as_ref() };
         let status = conn.status();
         let template = status.contains(Status::TEMPLATE);
-        let census = (!template).then(|| NonNull::from(conn.census()));
+        let census = (!template).then(|| {
+            // One that was never in the table was not taken out of it.
+            conn.uncount();
+            NonNull::from(conn.census())
+        });
         if status.contains(Status::CONFIRMED) {
             // SAFETY: nobody has a reference, so nobody reads the state, in whose place this is;
             // and this happens once.

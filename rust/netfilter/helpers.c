@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Bodies of include/helpers.h. */
 #include <linux/crc32.h>
+#include <linux/jhash.h>
 #include <linux/kmod.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -191,6 +192,11 @@ int ipct_rule_protocol(const struct xt_tgchk_param *rule)
 		return ip->proto && !(ip->invflags & XT_INV_PROTO) ? ip->proto : -1;
 	}
 	return -1;
+}
+
+u32 ipct_jhash(const u32 *words, unsigned int count, u32 seed)
+{
+	return jhash2(words, count, seed);
 }
 
 bool ipct_skb_linearize(struct sk_buff *skb)

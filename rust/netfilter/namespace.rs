@@ -25,6 +25,7 @@ use crate::{
     rcu::ReadSide,
     skb::Skb,
     sysctl::{Directory, Settings},
+    tally::Tallies,
 };
 
 /// What a module does with packets, and keeps for each namespace.
@@ -76,6 +77,7 @@ pub struct Census {
     expected_no_more: AtomicU32,
     kept: AtomicU32,
     silent: AtomicBool,
+    tallies: Tallies,
     net: NonNull<raw::net>,
 }
 
@@ -85,16 +87,21 @@ unsafe impl Send for Census {}
 unsafe impl Sync for Census {}
 
 impl Census {
-    /// Of none yet.
-    pub(crate) fn new(net: NonNull<raw::net>) -> Self {
-        Self {
+    /// Of none yet. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(net: NonNull<raw::net>) -> Result<Self> {
+        Ok(Self {
             count: AtomicU32::new(0),
             expected: AtomicU32::new(0),
             expected_no_more: AtomicU32::new(0),
             kept: AtomicU32::new(0),
             silent: AtomicBool::new(false),
+            tallies: Tallies::new()?,
             net,
-        }
+        })
     }
 
     /// How many there are.
@@ -128,6 +135,11 @@ impl Census {
     #[inline]
     pub fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Acquire)
+    }
+
+    /// Which of them rules count.
+    pub(crate) fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// Whether this is the first namespace, that of the machine.
@@ -432,7 +444,7 @@ unsafe extern "C" fn init<T: Tracker>(net: *mut raw::net) -> c_int {
         let raw_net = NonNull::new(net).ok_or(EINVAL)?;
         // SAFETY: set before the registration, and not changed while it stands.
         let shared = unsafe { (*T::namespaces().shared.get()).as_ref() }.ok_or(EINVAL)?;
-        let census = Census::new(raw_net);
+        let census = Census::new(raw_net)?;
         let kept = KBox::new(
             Net {
                 tracker: T::new(shared, &census)?,

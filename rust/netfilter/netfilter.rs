@@ -30,6 +30,7 @@ mod slot;
 mod sockopt;
 pub mod sysctl;
 mod table;
+mod tally;
 mod time;
 mod work;
 pub mod xtables;
@@ -55,6 +56,7 @@ pub use self::{
     slot::{Filled, Slot},
     sockopt::OriginalDst,
     table::{default_buckets, direction, new_table, same, Connections, Table},
+    tally::Tally,
     time::{has_listener, now, real_ns, HZ},
     work::{breathe, Periodic, Worker},
 };

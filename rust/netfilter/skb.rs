@@ -49,7 +49,7 @@ pub enum Attached<'a> {
     /// That it is not to be tracked.
     Untracked,
     /// That a rule wants it tracked in a certain way (target CT).
-    Template,
+    Template(&'a Conn),
     /// That it belongs to a connection.
     Conn(&'a Conn, CtInfo),
 }
@@ -230,6 +230,18 @@ impl Skb {
         self.len() == 0
     }
 
+    /// A frame to a group of hosts goes on as one to this host.
+    pub fn take_multicast_frame(&self) {
+        // SAFETY: the packet is at a hook, where nobody else looks at it.
+        unsafe {
+            let headers = (*self.raw()).__bindgen_anon_4.__bindgen_anon_1.as_mut();
+            // CAST: numbers of three bits.
+            if headers.pkt_type() == raw::PACKET_MULTICAST as u8 {
+                headers.set_pkt_type(raw::PACKET_HOST as u8);
+            }
+        }
+    }
+
     /// What was said of the packet before.
     #[inline]
     pub fn attached(&self) -> Attached<'_> {
@@ -243,7 +255,7 @@ impl Skb {
                 // the packet holds a count.
                 let conn = unsafe { &*conn.as_ptr() };
                 if conn.status().contains(Status::TEMPLATE) {
-                    Attached::Template
+                    Attached::Template(conn)
                 } else {
                     Attached::Conn(conn, info)
                 }
@@ -265,7 +277,7 @@ impl Skb {
 
     /// Takes the template that a rule has attached off the packet, to keep it.
     pub fn take_template(&mut self) -> Option<Ref<Conn>> {
-        if !matches!(self.attached(), Attached::Template) {
+        if !matches!(self.attached(), Attached::Template(_)) {
             return None;
         }
         // SAFETY: the packet is ours, and the count that it held goes to the caller.

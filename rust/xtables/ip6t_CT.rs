@@ -8,5 +8,9 @@ ip_conntrack::xtables_module!(
     Ipv6,
     Targets,
     target_of,
-    [ip_conntrack::rules::Ct<0>, ip_conntrack::rules::Ct<1>, ip_conntrack::rules::Ct<2>]
+    [
+        ip_conntrack::rules::Ct<conntrack::rule::ct::Revision0>,
+        ip_conntrack::rules::Ct<conntrack::rule::ct::Revision1>,
+        ip_conntrack::rules::Ct<conntrack::rule::ct::Revision2>
+    ]
 );

@@ -8,5 +8,9 @@ ip_conntrack::xtables_module!(
     Ipv6,
     Matches,
     match_of,
-    [ip_conntrack::rules::Conntrack<1>, ip_conntrack::rules::Conntrack<2>, ip_conntrack::rules::Conntrack<3>]
+    [
+        ip_conntrack::rules::Conntrack<conntrack::rule::conntrack::Revision1>,
+        ip_conntrack::rules::Conntrack<conntrack::rule::conntrack::Revision2>,
+        ip_conntrack::rules::Conntrack<conntrack::rule::conntrack::Revision3>
+    ]
 );

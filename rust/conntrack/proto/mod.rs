@@ -208,6 +208,15 @@ impl State {
         }
     }
 
+    /// Whether the connection is over, and remembered only for what is still on its way.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Tcp(tcp) => matches!(tcp.state(), tcp::State::TimeWait | tcp::State::Close),
+            _ => false,
+        }
+    }
+
     /// Whether two that came up with the same flow at once may be taken for one: nothing of the
     /// first packet is lost by that.
     #[must_use]

@@ -3,11 +3,13 @@
 
 mod common;
 
-use common::{icmp, icmp6, parse, tcp, udp, udp6, HZ};
+use common::{flow, icmp, icmp6, parse, tcp, udp, udp6, HZ};
 use conntrack::{
-    packet::{Bytes, Class, Packet},
+    ctinfo::CtInfo,
+    packet::{tuple_of, Bytes, Class, Packet},
     proto::{Before, Outcome, State},
-    rule::{ct_target, ConntrackMatch, HelperMatch, StateMatch},
+    rule::{self, connmark::Target as _, conntrack::Revision as _, ct::Revision as _, Rule, Seen},
+    show::Counters,
     status::Status,
     time::{Instant, Ticks},
     timeouts::Config,
@@ -132,10 +134,39 @@ proptest! {
     }
 
     #[test]
-    fn any_rule(bytes in prop::collection::vec(any::<u8>(), 0..200), revision in 0u8..6) {
-        let _ = ConntrackMatch::parse(revision, &bytes);
-        let _ = StateMatch::parse(&bytes);
-        let _ = HelperMatch::parse(&bytes);
-        let _ = ct_target(revision, &bytes);
+    fn any_rule(bytes in any::<[u64; 24]>(), [a, b, c] in any::<[u32; 3]>(), status in any::<u32>()) {
+        let status = Status::from_bits(status);
+        let bytes = zerocopy::IntoBytes::as_bytes(&bytes);
+        let original = tuple_of(Family::Ipv6, Bytes::new(bytes, 192, &()));
+        let original = original.unwrap_or_else(|| flow(&udp(Direction::Original, 1)));
+        let reply = original.invert().unwrap_or(original);
+        let tuples = [&original, &reply];
+        let flow = rule::conntrack::Flow { ctinfo: CtInfo::New, tuples, status };
+        let _ = of::<rule::state::State>(bytes).matches(Seen::Flow(CtInfo::New));
+        let _ = of::<rule::conntrack::Revision1>(bytes).matches(Seen::Flow(flow), || a);
+        let _ = of::<rule::conntrack::Revision2>(bytes).matches(Seen::Flow(flow), || a);
+        let _ = of::<rule::conntrack::Revision3>(bytes).matches(Seen::Flow(flow), || a);
+        let _ = of::<rule::helper::Helper>(bytes).matches(Some(b"ftp"));
+        let _ = of::<rule::connmark::Connmark>(bytes).matches(a);
+        let _ = of::<rule::connmark::Target1>(bytes).action(a, b);
+        let _ = of::<rule::connmark::Target2>(bytes).action(a, b);
+        let counters = Counters { packets: a.into(), bytes: u64::MAX };
+        let _ = of::<rule::connbytes::Connbytes>(bytes).matches([counters; 2]);
+        let limit = of::<rule::connlimit::Connlimit>(bytes);
+        let _ = limit.matches(limit.key([a; 4], [b; 4])[0]);
+        let label = of::<rule::connlabel::Connlabel>(bytes);
+        let _ = label.matches(Some(label.bit() == 0), || ());
+        let _ = of::<rule::cluster::Cluster>(bytes).matches(&original.src(), |_, _| c);
+        let _ = of::<rule::secmark::Connsecmark>(bytes).action(a, b);
+        let _ = of::<rule::ct::Revision0>(bytes).action();
+        let _ = of::<rule::ct::Revision1>(bytes).action();
+        let _ = of::<rule::ct::Revision2>(bytes).action();
     }
+}
+
+/// A rule that was not asked whether it may be.
+fn of<R: Rule>(bytes: &[u8]) -> &R {
+    let rule = R::of(&bytes[..size_of::<R>()]).unwrap();
+    let _ = rule.check();
+    rule
 }

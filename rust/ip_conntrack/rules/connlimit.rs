@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The match `connlimit`: how many connections a host, or a network, has at once.
+//!
+//! Each rule has a count for each address. Its packet's connection is counted in the one of the
+//! packet's address, until it is over (`netfilter::Tally`): so the count is right without looking
+//! at the connections that it counts, of which there may be many.
+
+use core::{
+    ffi::CStr,
+    ops::Deref,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use conntrack::{
+    packet,
+    rule::{connlimit, Answer, Refused},
+    status::Status,
+    time::{Instant, Ticks},
+    tuple::Tuple,
+    zone::Zone,
+};
+use kernel::{
+    cpu::CpuId,
+    prelude::*,
+    rbtree::{Entry, RBTree, RBTreeNodeReservation},
+    sync::Arc,
+};
+use netfilter::{
+    xtables::{Match, Packet, Part, Place},
+    Attached, Conn, Guarded, Net, ReadSide, Tally, Window,
+};
+use rcu_table::Ref;
+
+use crate::namespace::Namespace;
+
+/// How many locks and trees a rule has; a power of two.
+const SLOTS: usize = 64;
+
+/// How many addresses are looked at for each new one whether anybody has connections there still.
+/// More than one, so that they become fewer.
+const SWEEP: usize = 4;
+
+/// The number of a zone; an address, masked.
+type Key = (u16, [u32; 4]);
+
+/// The match `connlimit`.
+pub struct Connlimit;
+
+/// What is kept for a rule of it.
+pub struct Limit {
+    slots: KVec<KBox<Guarded<Slot>>>,
+    early: Early,
+}
+
+/// Some of a rule's counts.
+struct Slot {
+    counts: RBTree<Key, Arc<Count>>,
+    /// Where the next sweep begins.
+    next: Key,
+}
+
+/// The count of an address.
+struct Count {
+    tally: Arc<Tally>,
+    /// How many are working with it: it stays in its slot.
+    users: AtomicU32,
+}
+
+/// A count that somebody is working with.
+struct InUse(Arc<Count>);
+
+impl Deref for InUse {
+    type Target = Arc<Tally>;
+
+    fn deref(&self) -> &Arc<Tally> {
+        &self.0.tally
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Count {
+    /// Called with the slot locked, so that it stays there.
+    fn take(this: &Arc<Self>) -> InUse {
+        this.users.fetch_add(1, Ordering::Relaxed);
+        InUse(this.clone())
+    }
+
+    /// Called with the slot locked: whether it can go.
+    fn is_idle(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 0 && self.tally.count() == 0
+    }
+}
+
+impl Slot {
+    /// Takes out some of the counts that count nobody.
+    fn sweep(&mut self) {
+        let Self { counts, next } = self;
+        let mut cursor = counts.cursor_lower_bound_mut(next);
+        for _ in 0..SWEEP {
+            let Some(here) = cursor else { break };
+            cursor = if here.current().1.is_idle() {
+                here.remove_current().0
+            } else {
+                here.move_next()
+            };
+        }
+        *next = cursor.map_or_else(Key::default, |here| *here.current().0);
+    }
+}
+
+impl Limit {
+    fn new() -> Result<Self> {
+        let mut slots = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
+        for _ in 0..SLOTS {
+            let slot = Slot {
+                counts: RBTree::new(),
+                next: Key::default(),
+            };
+            slots.push(Guarded::new(slot, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            slots,
+            early: Early::new()?,
+        })
+    }
+
+    fn slot(&self, (zone, words): &Key) -> Option<&Guarded<Slot>> {
+        // Who makes addresses meet in a slot finds a tree there.
+        let mix = |hash: u32, word: &u32| (hash ^ word).wrapping_mul(0x9e37_79b1).rotate_left(15);
+        let hash = words
+            .iter()
+            .fold(u32::from(*zone), mix)
+            .wrapping_mul(0x85eb_ca6b);
+        // CAST: a few bits of a word.
+        let at = (hash >> 16) as usize % SLOTS;
+        self.slots.get(at).map(|slot| &**slot)
+    }
+
+    /// The count of an address; `None` where there is no memory for a new one.
+    fn count(&self, key: Key) -> Option<InUse> {
+        let slot = self.slot(&key)?;
+        let known = slot.with(|slot| slot.counts.get(&key).map(Count::take));
+        if known.is_some() {
+            return known;
+        }
+        let room = RBTreeNodeReservation::new(GFP_ATOMIC).ok()?;
+        let tally = Arc::new(Tally::default(), GFP_ATOMIC).ok()?;
+        let users = AtomicU32::new(0);
+        let new = Arc::new(Count { tally, users }, GFP_ATOMIC).ok()?;
+        Some(slot.with(|slot| {
+            let count = match slot.counts.entry(key) {
+                Entry::Occupied(known) => Count::take(known.get()),
+                Entry::Vacant(place) => Count::take(place.insert(new, room)),
+            };
+            slot.sweep();
+            count
+        }))
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        for slot in &self.slots {
+            slot.with(|slot| {
+                for count in slot.counts.values() {
+                    count.tally.retire();
+                }
+            });
+        }
+    }
+}
+
+/// Packets that a rule has counted before their connections were there: in the table raw, which
+/// is asked before the tracker. Who comes next looks what has become of them.
+struct Early {
+    list: KBox<Guarded<KVec<Waiting>>>,
+    /// How many there are.
+    count: AtomicU32,
+}
+
+struct Waiting {
+    tuple: Tuple,
+    zone: Zone,
+    count: InUse,
+    since: Instant,
+    cpu: u32,
+}
+
+impl Waiting {
+    /// Counts it.
+    fn new(tuple: Tuple, zone: Zone, count: InUse) -> Self {
+        count.add();
+        Self {
+            tuple,
+            zone,
+            count,
+            since: netfilter::now(),
+            cpu: this_cpu(),
+        }
+    }
+
+    /// Whether the packet's way is over: on the same CPU it is when the next one comes.
+    fn has_gone(&self) -> bool {
+        const LONG: Ticks = Ticks::new(2);
+        let long_ago = self.since.add(LONG).remaining(netfilter::now()).is_none();
+        long_ago || self.cpu == this_cpu()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.count.sub();
+    }
+}
+
+/// The number of the CPU that runs this, or has run it just now.
+fn this_cpu() -> u32 {
+    CpuId::current().as_u32()
+}
+
+impl Early {
+    /// How many may wait.
+    const MOST: usize = 64;
+    /// How many are looked after for each packet: more than come.
+    const STEPS: usize = 8;
+
+    fn new() -> Result<Self> {
+        Ok(Self {
+            list: Guarded::new(KVec::new(), GFP_KERNEL)?,
+            count: AtomicU32::new(0),
+        })
+    }
+
+    /// Has one wait; `false` where there is no memory.
+    fn push(&self, waiting: Waiting) -> bool {
+        // Most rules never need the list.
+        let mut room = KVec::new();
+        if self.list.with(|list| list.capacity() == 0) {
+            let Ok(first) = KVec::with_capacity(Self::MOST, GFP_ATOMIC) else {
+                return false;
+            };
+            room = first;
+        }
+        let gone = self.list.with(|list| {
+            if list.capacity() == 0 {
+                core::mem::swap(list, &mut room);
+            }
+            let gone = if list.len() >= Self::MOST {
+                list.remove(0).ok()
+            } else {
+                None
+            };
+            let _ = list.push_within_capacity(waiting);
+            self.note(list);
+            gone
+        });
+        drop(gone);
+        true
+    }
+
+    fn pop(&self) -> Option<Waiting> {
+        self.list.with(|list| {
+            let first = list.remove(0).ok();
+            self.note(list);
+            first
+        })
+    }
+
+    fn note(&self, list: &KVec<Waiting>) {
+        // CAST: a few.
+        self.count.store(list.len() as u32, Ordering::Relaxed);
+    }
+
+    /// Looks what has become of those who have waited longest.
+    fn settle(&self, net: &Net<Namespace>, read: ReadSide<'_>) {
+        for _ in 0..Self::STEPS {
+            if self.count.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            let Some(first) = self.pop() else { return };
+            match find(net, first.zone, &first.tuple, read) {
+                Some(conn) => {
+                    let _ = conn.count_in(&first.count);
+                }
+                None if first.has_gone() => {}
+                None => {
+                    self.push(first);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The connection of a tuple.
+fn find(net: &Net<Namespace>, zone: Zone, tuple: &Tuple, read: ReadSide<'_>) -> Option<Ref<Conn>> {
+    let shared = &net.tracker().shared;
+    Some(shared.find(net, zone, tuple, read)?.0)
+}
+
+/// How many connections the address of a packet has, that of the packet included; `None` where
+/// nobody can tell.
+fn connections(rule: &connlimit::Connlimit, limit: &Limit, packet: &Packet<'_>) -> Option<u32> {
+    let net = packet.net::<Namespace>()?;
+    let family = packet.family()?;
+    let mut window = Window::new();
+    let bytes = packet.skb.bytes(&mut window);
+    let [src, dst] = packet::addresses_of(family, bytes)?;
+    let attached = packet.skb.attached();
+    let zone = match attached {
+        Attached::Conn(conn, _) => conn.zone(),
+        Attached::Template(template) => template.zone().of_mark(packet.skb.mark()),
+        Attached::None | Attached::Untracked => Zone::DEFAULT,
+    };
+    limit.early.settle(net, packet.read);
+    let count = limit.count((zone.number(), rule.key(src, dst)))?;
+    if let Some((conn, _)) = packet.skb.conn() {
+        add(&conn, &count)?;
+    } else {
+        let tuple = packet::flow_of(family, bytes)?;
+        match find(net, zone, &tuple, packet.read) {
+            Some(conn) => add(&conn, &count)?,
+            None => {
+                let waiting = Waiting::new(tuple, zone, count);
+                let connections = waiting.count.count();
+                return limit.early.push(waiting).then_some(connections);
+            }
+        }
+    }
+    // The packet is of one, be it over.
+    Some(count.count().max(1))
+}
+
+/// Counts a connection, unless it was there before its count; `None` where there is no memory.
+fn add(conn: &Ref<Conn>, count: &Arc<Tally>) -> Option<()> {
+    let status = conn.status();
+    if status.contains(Status::CONFIRMED) {
+        // As with stock, a rule that is new counts but the first of those that are long open.
+        if status.contains(Status::ASSURED) && count.count() != 0 {
+            return Some(());
+        }
+        if Conn::lock(conn).is_over() {
+            return Some(());
+        }
+    }
+    conn.count_in(count).then_some(())
+}
+
+impl Part for Connlimit {
+    const NAME: &'static CStr = c"connlimit";
+    const REVISION: u8 = 1;
+    type Rule = connlimit::Connlimit;
+    type Kept = Limit;
+
+    fn check(_: &Self::Rule, _: &Place<'_>) -> Result<Limit, Refused> {
+        Limit::new().map_err(|_| Refused::NoMemory)
+    }
+}
+
+impl Match for Connlimit {
+    fn matches(rule: &Self::Rule, limit: &Limit, packet: &Packet<'_>) -> Answer {
+        match connections(rule, limit, packet) {
+            Some(connections) => rule.matches(connections).into(),
+            None => Answer::Drop,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Matches and targets of x_tables.
+//!
+//! x_tables is a module in most kernels, and the core links to the kernel proper alone. So what
+//! calls x_tables here is generic: it is compiled into the modules that register something. What
+//! calls the core's own C functions is not generic, for those are not exported.
+
+mod register;
+mod shims;
+
+use core::{ffi::CStr, ptr::NonNull};
+
+use conntrack::{
+    rule::{Answer, Refused, Rule},
+    tuple::Family,
+};
+use kernel::{error::code, prelude::*, sync::rcu};
+
+use crate::{
+    namespace::{Net, Tracker},
+    rcu::ReadSide,
+    skb::Skb,
+};
+
+pub use self::register::{match_of, target_of, Entry, Kind, Matches, Registered, Targets};
+
+/// What matches and targets have in common.
+pub trait Part: 'static {
+    /// Its name in rules.
+    const NAME: &'static CStr;
+    /// Its revision.
+    const REVISION: u8;
+    /// What user space sends for a rule.
+    type Rule: Rule;
+    /// What is kept for a rule, behind a pointer that follows what user space sends; of size zero
+    /// where the C structure has no room for one.
+    type Kept: Send + Sync + 'static;
+
+    /// Looks at a rule that is being made, and makes what is kept for it. What the rule itself
+    /// says has passed [`Rule::check`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be.
+    fn check(rule: &Self::Rule, place: &Place<'_>) -> Result<Self::Kept, Refused>;
+
+    /// A rule goes, for which [`Part::check`] was called. May sleep.
+    fn gone(_place: &Place<'_>) {}
+}
+
+/// A match.
+pub trait Match: Part {
+    /// Whether a packet is what the rule asks for. Softirq or process context.
+    fn matches(rule: &Self::Rule, kept: &Self::Kept, packet: &Packet<'_>) -> Answer;
+}
+
+/// A target that lets the packet go on to the next rule.
+pub trait Target: Part {
+    /// The table that it may be used in; any, if there is none.
+    const TABLE: Option<&'static CStr> = None;
+
+    /// Does it to a packet. Softirq or process context.
+    fn apply(rule: &Self::Rule, kept: &Self::Kept, skb: &mut Skb);
+}
+
+/// Where a rule is.
+pub struct Place<'a> {
+    /// The network protocol of its table.
+    pub family: Family,
+    /// The transport protocol that its packets have, if the rule names one. (Only of targets, and
+    /// when the rule is made.)
+    pub protocol: Option<u8>,
+    /// The name of its table; empty when the rule goes.
+    pub table: &'a CStr,
+    net: NonNull<raw::net>,
+}
+
+impl Place<'_> {
+    /// What `f` makes of the rule's namespace; `None` where that is not tracked, or no more.
+    pub fn with_net<T: Tracker, R>(&self, f: impl FnOnce(&Net<T>) -> R) -> Option<R> {
+        let guard = rcu::read_lock();
+        // SAFETY: a rule's namespace lives as long as the rule.
+        let net = unsafe { T::namespaces().get(self.net, ReadSide::of(&guard)) }?;
+        Some(f(net))
+    }
+}
+
+/// A packet that a match looks at.
+#[derive(Clone, Copy)]
+pub struct Packet<'a> {
+    /// The packet.
+    pub skb: &'a Skb,
+    /// Proof that the RCU read lock is held.
+    pub read: ReadSide<'a>,
+    state: &'a raw::nf_hook_state,
+}
+
+impl<'a> Packet<'a> {
+    /// The network protocol of the rule's table.
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        Family::from_number(self.state.pf.into())
+    }
+
+    /// The namespace that it is in; `None` where that is not tracked, or no more.
+    #[must_use]
+    pub fn net<T: Tracker>(&self) -> Option<&'a Net<T>> {
+        // SAFETY: the namespace of a packet lives, and the read lock is held.
+        unsafe { T::namespaces().get(NonNull::new(self.state.net)?, self.read) }
+    }
+}
+
+/// The kernel's jhash2 of words.
+#[must_use]
+pub fn jhash(words: &[u32], seed: u32) -> u32 {
+    // CAST: the few words of an address.
+    // SAFETY: so many words.
+    unsafe { raw::ipct_jhash(words.as_ptr(), words.len() as u32, seed) }
+}
+
+/// The error for a rule that was refused, with a line in the log that says why.
+fn refuse(name: &CStr, why: Refused) -> Error {
+    let (error, text) = match why {
+        Refused::Malformed => (code::EINVAL, "malformed rule"),
+        Refused::NotSupported => (
+            code::EOPNOTSUPP,
+            "the rule asks for what ip_conntrack does not do",
+        ),
+        Refused::WrongTable => (code::EINVAL, "not in this table"),
+        Refused::NoSuchLabel => (code::ERANGE, "there are 128 labels"),
+        Refused::TooManyNodes => (code::EINVAL, "there are clusters of up to 32 nodes"),
+        Refused::NoSuchNode => (code::EDOM, "the cluster has no such node"),
+        Refused::NameTooLong => (code::ENAMETOOLONG, "a name has no end"),
+        Refused::NoProtocol => (code::ENOENT, "a helper needs a transport protocol (-p)"),
+        Refused::NoHelper => (code::ENOENT, "no such helper for this protocol"),
+        Refused::NoProtocolOfTimeouts => (
+            code::EINVAL,
+            "a timeout policy needs a transport protocol (-p)",
+        ),
+        Refused::NoTimeouts => (code::ENOENT, "no such timeout policy"),
+        Refused::NoMemory => return code::ENOMEM,
+    };
+    pr_info!("{}: {}\n", name.to_str().unwrap_or("?"), text);
+    error
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The match connlimit for iptables, by ip_conntrack
+#![forbid(unsafe_code)]
+
+ip_conntrack::xtables_module!(
+    "ipt_connlimit",
+    "The match connlimit for iptables, by ip_conntrack",
+    Ipv4,
+    Matches,
+    match_of,
+    [ip_conntrack::rules::Connlimit]
+);
