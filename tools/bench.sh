@@ -4,7 +4,7 @@
 #                       and with ours, the empty path subtracted, as tables, JSON and a plot
 # bench.sh gate JSON  : what `make test` does: whether packets have become dearer (30 s)
 # bench.sh baseline   : what packets cost now is what the gate compares with
-# ONLY= some of packets,memory,stalls,cpus,native  FLOWS= numbers of connections (1000,100000)
+# ONLY= some of packets,memory,stalls,cpus,profile  FLOWS= numbers of connections (1000,100000)
 # MEMORY= of the guest, in MiB  RECORD=1: the tables go into README.md
 # shellcheck source=tools/env/common.sh
 . "$(dirname "$0")/env/common.sh"
@@ -26,7 +26,8 @@ measure() {
 	shift 2
 	rm -rf "${here:?}/$name"
 	"$tools/guest.sh" plain --timeout 7200 --results "$inside/$name" "$@" -- /checkout/qemu/bench/run \
-		--module "$inside/ip_conntrack_bench.ko" --results /results/bench.json --only "$parts" --flows "$flows" ||
+		--module "$inside/ip_conntrack_bench.ko" --results /results/bench.json --only "$parts" --flows "$flows" \
+		--trackers "${trackers:-empty,stock,ours}" ||
 		die "the guest that measures failed"
 }
 # chosen PART... : which of these are asked for, with commas
@@ -36,6 +37,20 @@ chosen() {
 		[[ ,$only, != *,$part,* ]] || found=$found,$part
 	done
 	echo "${found#,}"
+}
+# Where the instructions go: in modules with debug information, which names what was executed. (The
+# compiler may arrange them a little differently.)
+profile() {
+	KERNEL_SRC=$("$tools/env/kernel.sh" --source) KERNEL_BUILD=$("$tools/env/kernel.sh" --path)/build \
+		step "building the modules with debug information" "$here/profile.log" "$enter" bash -ec '
+		gcc -O2 -Wall -fPIC -shared -fvisibility=hidden -o "$1/plugin.so" /checkout/qemu/bench/plugin.c
+		mkdir -p "$1/debug"
+		make -C /build M=/checkout MO="$1/debug" KCFLAGS=-g1 KRUSTFLAGS=-Cdebuginfo=2 -j"$(nproc)" modules
+		mkdir -p "$1/stripped"
+		for module in "$1"/debug/*.ko; do strip --strip-debug -o "$1/stripped/${module##*/}" "$module"; done' profile "$inside"
+	MODULES=$inside/stripped trackers=stock,ours measure profile profile "${virtual[@]}" --plugin "$inside/plugin.so,out=$inside/executed"
+	"$enter" python3 /checkout/tools/bench_profile.py "$inside/profile/bench.json" "$inside/executed" "$inside/debug" "$inside/profile.txt"
+	echo "all entries, and lines: $here/profile.txt"
 }
 # Instructions: virtual time, in which a nanosecond is one.
 virtual=(--icount --hrtimers --memory "${MEMORY:-1024}")
@@ -63,7 +78,8 @@ all)
 		measure cpus cpus --cpus 2
 		raw+=("$inside/cpus/bench.json")
 	fi
-	[ ${#raw[@]} -gt 0 ] || die "ONLY=$only: nothing to measure"
+	[ -z "$(chosen profile)" ] || profile
+	[ ${#raw[@]} -gt 0 ] || exit 0
 	"$enter" python3 /checkout/tools/bench.py report "${raw[@]}" --json "$inside/bench.json" --svg "$inside/bench.svg" \
 		${RECORD:+--record /checkout/README.md}
 	echo "in $here: bench.json, bench.svg"

@@ -10,6 +10,7 @@
  *   parallel id= cpus= rounds= shared=                    data, by as many CPUs at once
  *   pace id= open= every= period= tracked=                from now on, a packet each PERIOD ns
  *   stop                                                  no more of these, and what they cost
+ *   next                                                  what follows is profiled by itself
  *   busy                                                  how long the CPU (of one) was not idle
  *
  * "tracked": packets that are not classified as they should be are counted as wrong.
@@ -26,6 +27,7 @@
 
 #include "busy.h"
 #include "load.h"
+#include "marks.h"
 
 #define LOADS		8
 #define MOST_CPUS	8
@@ -349,12 +351,19 @@ static int do_busy(const struct options *options)
 	return 0;
 }
 
+/* What follows is profiled by itself. */
+static int do_next(const struct options *options)
+{
+	MARK(MARK_NEXT);
+	return 0;
+}
+
 static const struct command {
 	const char *name;
 	int (*act)(const struct options *options);
 } commands[] = {
 	{ "load", do_load }, { "send", do_send }, { "parallel", do_parallel }, { "pace", do_pace },
-	{ "stop", do_stop }, { "busy", do_busy },
+	{ "stop", do_stop }, { "busy", do_busy }, { "next", do_next },
 };
 
 static int act(char *text)

@@ -11,6 +11,7 @@
 #include <net/net_namespace.h>
 
 #include "load.h"
+#include "marks.h"
 
 static const enum step open_steps[] = { STEP_OPEN };
 static const enum step rest_steps[] = { STEP_ANSWER, STEP_CONFIRM };
@@ -115,7 +116,9 @@ u64 send_packet(struct sender *sender, const struct flow *flow, enum step step)
 		/* What others do at an interrupt is not the packet's. */
 		local_irq_save(flags);
 		begin = ktime_get();
+		MARK(MARK_BEGIN);
 		passed = pass(skb, family, &nfct);
+		MARK(MARK_END);
 		end = ktime_get();
 		local_irq_restore(flags);
 		cost = ktime_to_ns(ktime_sub(end, begin));
