@@ -50,13 +50,13 @@ mod tests {
             assert!(false);
             return;
         };
-        let Ok(mut state) = State::open(&packet, &config) else {
+        let Ok(mut state) = State::open(packet.transport(), &config) else {
             assert!(false);
             return;
         };
         let now = Instant::from_ticks(u32::MAX);
         let outcome = state.update(
-            &packet,
+            packet.transport(),
             Direction::Original,
             Before::new(&config.timeouts),
             now,
@@ -97,7 +97,7 @@ mod tests {
                 let Ok(Class::Flow(_)) = packet.classify() else {
                     continue;
                 };
-                let _ = State::open(&packet, &config);
+                let _ = State::open(packet.transport(), &config);
             }
         }
     }
@@ -177,9 +177,9 @@ mod tests {
     fn hash_key_is_used() {
         let one = netfilter::HashKey::random();
         let other = netfilter::HashKey::random();
-        assert_eq!(one.two(1, 2), one.two(1, 2));
-        assert!(one.two(1, 2) != one.two(2, 1));
-        assert!(one.two(1, 2) != other.two(1, 2));
+        assert_eq!(one.two([1, 2]), one.two([1, 2]));
+        assert!(one.two([1, 2]) != one.two([2, 1]));
+        assert!(one.two([1, 2]) != other.two([1, 2]));
         assert!(one.five([1, 2, 3, 4, 5]) != one.five([1, 2, 3, 4, 6]));
     }
 }

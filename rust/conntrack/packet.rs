@@ -110,6 +110,31 @@ pub fn tuple_of(family: Family, bytes: Bytes<'_>) -> Option<Tuple> {
     })
 }
 
+/// A packet of the usual form, read in the quickest way: TCP or UDP, without options of the network
+/// header, whole, and all of its headers within what lies at hand in `bytes`. Gives its tuple and
+/// what its transport header says.
+///
+/// `None` says nothing of the packet: [`Packet::parse`] does.
+#[inline(always)]
+pub fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Tuple, Transport<'_>)> {
+    let (network, at) = ip::usual(family, bytes)?;
+    let transport = match network.protocol {
+        protocol::TCP => Transport::Tcp(tcp::usual(bytes, at)?),
+        protocol::UDP => Transport::Udp(udp::parse(family, bytes, at).ok()?),
+        _ => return None,
+    };
+    let [src, dst]: [[u8; 2]; 2] = bytes.read_here(at)?;
+    let tuple = Tuple::new(
+        family,
+        network.protocol,
+        network.src,
+        src,
+        network.dst,
+        dst,
+    );
+    Some((tuple, transport))
+}
+
 impl<'a> Packet<'a> {
     /// Looks at a packet.
     ///

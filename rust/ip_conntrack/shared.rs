@@ -131,12 +131,10 @@ impl Shared {
     #[inline]
     pub(crate) fn hash_words(&self, zone: u16, tuple: &Tuple) -> u32 {
         let key = &self.0.key;
-        let hash = match tuple.hash_words(zone) {
-            HashWords::Ipv4([first, second]) => key.two(first, second),
+        match tuple.hash_words(zone) {
+            HashWords::Ipv4(words) => key.two(words),
             HashWords::Ipv6(words) => key.five(words),
-        };
-        // CAST: half of a hash is a hash.
-        hash as u32
+        }
     }
 
     /// A number that tells a connection from others.

@@ -4,8 +4,8 @@
 use conntrack::{
     ctinfo::CtInfo,
     event::Events,
-    packet::{self, Class, Packet},
-    proto::{Before, Effect, Outcome, State},
+    packet::{self, Class, Packet, Transport},
+    proto::{self, Before, Effect, Outcome, State},
     reason::Reason,
     status::Status,
     timeouts::Config,
@@ -42,12 +42,24 @@ const ROUNDS: usize = 8;
 #[inline]
 pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
     let template = match context.skb.attached() {
-        Attached::None => None,
+        Attached::None => {
+            if let Some(decision) = usual(context) {
+                return carry_out(context, decision);
+            }
+            None
+        }
         // Seen before (loopback), or not to be tracked (a rule in the raw table).
         Attached::Conn(..) | Attached::Untracked => return Verdict::Accept,
         Attached::Template(_) => context.skb.take_template(),
     };
-    match decide(context, template.as_deref()) {
+    let decision = decide(context, template.as_deref());
+    carry_out(context, decision)
+}
+
+/// Does to a packet what was decided.
+#[inline]
+fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdict {
+    match decision {
         Decision::Tracked(conn, ctinfo) => {
             context.skb.attach(conn, ctinfo);
             Verdict::Accept
@@ -101,6 +113,7 @@ fn trace(context: &Context<'_, Namespace>, reason: Reason, verdict: Verdict) {
 }
 
 /// Says why a packet is INVALID, or odd, if users want that of its protocol.
+#[cold]
 fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
     const ALL: u8 = 255;
     let wanted = context.net.tracker().config.log_invalid.get();
@@ -109,7 +122,26 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
     }
 }
 
-#[inline]
+/// What becomes of a packet of the usual form that no rule wishes anything for; `None` of any other.
+#[inline(always)]
+fn usual(context: &Context<'_, Namespace>) -> Option<Decision> {
+    let (tuple, transport) = packet::usual(context.family, context.skb.linear())?;
+    if context.at_prerouting()
+        && !context.skb.checksum_known()
+        && context.net.tracker().config.checksum.get()
+    {
+        return None;
+    }
+    // Each protocol a way of its own.
+    match transport {
+        Transport::Tcp(_) => Some(flow(context, &transport, &tuple, None)),
+        Transport::Udp(_) => Some(flow(context, &transport, &tuple, None)),
+        _ => None,
+    }
+}
+
+/// What becomes of a packet.
+#[inline(never)]
 fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision {
     let mut window = Window::new();
     let packet = match Packet::parse(context.family, context.skb.bytes(&mut window)) {
@@ -122,16 +154,17 @@ fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision
     }
     if context.at_prerouting() && context.net.tracker().config.checksum.get() {
         if let Some(checksum) = packet.checksum() {
-            if !context
-                .skb
-                .checksum_ok(context.hook, context.family, checksum)
+            if !context.skb.checksum_known()
+                && !context
+                    .skb
+                    .checksum_ok(context.hook, context.family, checksum)
             {
                 return Decision::Invalid(Reason::Checksum);
             }
         }
     }
     match packet.classify() {
-        Ok(Class::Flow(tuple)) => flow(context, &packet, &tuple, template),
+        Ok(Class::Flow(tuple)) => flow(context, packet.transport(), &tuple, template),
         Ok(Class::Error(quoted)) => related::error(context, zone(context, template), &quoted),
         Ok(Class::Untracked) => Decision::Untracked,
         Err(reason) => Decision::Invalid(reason),
@@ -147,10 +180,10 @@ fn zone(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Zone {
 }
 
 /// A packet with a tuple of its own.
-#[inline]
+#[inline(always)]
 fn flow(
     context: &Context<'_, Namespace>,
-    packet: &Packet<'_>,
+    transport: &Transport<'_>,
     tuple: &Tuple,
     template: Option<&Conn>,
 ) -> Decision {
@@ -161,16 +194,16 @@ fn flow(
     for _ in 0..ROUNDS {
         let Some((conn, direction)) = shared.find_hashed(net, zone, tuple, hash, context.read)
         else {
-            return open(context, packet, tuple, hash, zone, template);
+            return open(context, transport, tuple, hash, zone, template);
         };
         let ctinfo = ctinfo(conn.status(), direction);
-        match update(net, &conn, direction, packet) {
+        match update(net, &conn, direction, transport) {
             Outcome::Accept(effect) => {
                 if effect.timeout.is_some() {
                     count(context, &conn, direction);
                 }
                 if let Some(remark) = effect.remark {
-                    log(context, packet.protocol(), remark);
+                    log(context, tuple.protocol(), remark);
                 }
                 if ctinfo == CtInfo::EstablishedReply {
                     answered(&conn);
@@ -225,24 +258,24 @@ fn ctinfo(status: Status, direction: Direction) -> CtInfo {
 }
 
 /// What a packet does to its connection.
-#[inline]
+#[inline(always)]
 fn update(
     net: &Net<Namespace>,
     conn: &Ref<Conn>,
     direction: Direction,
-    packet: &Packet<'_>,
+    transport: &Transport<'_>,
 ) -> Outcome {
     let now = netfilter::now();
     let config = &net.tracker().config;
-    let outcome = {
-        let mut state = Conn::lock(conn);
+    let locked = matches!(transport, Transport::Tcp(_) | Transport::Sctp(_));
+    let outcome = Conn::with_state(conn, locked, |state| {
         let before = Before {
             status: conn.status(),
             remaining: conn.expires().remaining(now).unwrap_or_default(),
             timeouts: conn.timeouts().unwrap_or(&config.timeouts),
         };
-        state.update(packet, direction, before, now, config)
-    };
+        proto::update(state, transport, direction, before, now, config)
+    });
     match outcome {
         Outcome::Accept(effect) => {
             let before = conn.set_status(effect.set);
@@ -275,9 +308,10 @@ fn note(conn: &Conn, effect: &Effect, before: Status) {
 }
 
 /// A packet that no connection knows: perhaps it starts one.
+#[inline(never)]
 fn open(
     context: &Context<'_, Namespace>,
-    packet: &Packet<'_>,
+    transport: &Transport<'_>,
     tuple: &Tuple,
     hash: u32,
     zone: Zone,
@@ -289,12 +323,12 @@ fn open(
     let Some(reply) = tuple.invert() else {
         return Decision::Invalid(Reason::IcmpNotRequest);
     };
-    let mut state = match State::open(packet, config) {
+    let mut state = match State::open(transport, config) {
         Ok(state) => state,
         Err(reason) => return Decision::Invalid(reason),
     };
     let first = state.update(
-        packet,
+        transport,
         Direction::Original,
         Before::new(
             template

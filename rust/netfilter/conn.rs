@@ -15,7 +15,7 @@ use core::{
 
 use conntrack::{
     ctinfo::CtInfo,
-    proto::{Kept, State},
+    proto::{Kept, State, WORDS},
     status::Status,
     time::{Instant, Ticks},
     timeouts::Timeouts,
@@ -485,6 +485,40 @@ impl Conn {
         }
     }
 
+    /// Has `f` look at the words of the protocol's state and change them; under the lock, unless
+    /// the state is of a protocol that has no more than the first word and does not care who is
+    /// first (UDP and those without states).
+    #[inline(always)]
+    pub fn with_state<R>(this: &Ref<Self>, locked: bool, f: impl FnOnce(&mut Kept) -> R) -> R {
+        let words = this.tail.get().cast::<u32>();
+        if locked {
+            // SAFETY: a field of the prefix.
+            let lock = unsafe { (&raw mut (*this.head()).lock).cast() };
+            // SAFETY: the lock was initialised with the connection; while it is held nobody else
+            // has the state, which the reference keeps what it is.
+            unsafe {
+                raw::ipct_spin_lock_bh(lock);
+                let result = f(&mut (*this.tail.get()).state);
+                raw::ipct_spin_unlock_bh(lock);
+                result
+            }
+        } else {
+            let mut kept = [0; WORDS];
+            let [first, ..] = &mut kept;
+            // SAFETY: the reference keeps the state what it is; the first word is only read and
+            // written whole.
+            let word = unsafe { AtomicU32::from_ptr(words) };
+            let before = word.load(Ordering::Relaxed);
+            *first = before;
+            let result = f(&mut kept);
+            let [first, ..] = kept;
+            if first != before {
+                word.store(first, Ordering::Relaxed);
+            }
+            result
+        }
+    }
+
     /// Whether it belongs to the namespace that `census` counts.
     #[inline]
     pub fn in_namespace(&self, census: &Census) -> bool {
@@ -553,7 +587,7 @@ impl Conn {
     /// A number that tells it from others and says nothing of its address.
     pub fn id(&self, key: &HashKey) -> u32 {
         // CAST: the address is hashed with a secret key, then cut to the size that users expect.
-        key.two(core::ptr::from_ref(self) as u64, 0) as u32
+        key.secret(core::ptr::from_ref(self) as u64, 0) as u32
     }
 
     /// The word in `skb->_nfct` for a packet of this connection.

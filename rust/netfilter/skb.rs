@@ -134,6 +134,39 @@ impl Skb {
         Bytes::new(self.headers(window), self.network_len(), self)
     }
 
+    /// The packet from its network header on, of which only what is linear lies at hand.
+    #[inline(always)]
+    pub fn linear(&self) -> Bytes<'_> {
+        let skb = self.raw();
+        let Some(offset) = self.network_offset() else {
+            return Bytes::new(&[], 0, self);
+        };
+        // SAFETY: plain fields of a valid packet.
+        let (len, nonlinear, data) = unsafe { ((*skb).len, (*skb).data_len, (*skb).data) };
+        let linear = len.wrapping_sub(nonlinear).saturating_sub(offset) as usize;
+        // SAFETY: the linear part is `len - data_len` bytes at `data`; where `offset` of them do
+        // not come before the network header, this is empty.
+        let head = unsafe { slice::from_raw_parts(data.wrapping_add(offset as usize), linear) };
+        Bytes::new(head, len.wrapping_sub(offset), self)
+    }
+
+    /// Whether the kernel knows already that the transport checksum is right, or need not be.
+    #[inline]
+    pub fn checksum_known(&self) -> bool {
+        // SAFETY: a plain field of a valid packet.
+        let summed = unsafe {
+            (*self.raw())
+                .__bindgen_anon_4
+                .__bindgen_anon_1
+                .as_ref()
+                .ip_summed()
+        };
+        matches!(
+            u32::from(summed),
+            raw::CHECKSUM_UNNECESSARY | raw::CHECKSUM_PARTIAL
+        )
+    }
+
     /// As much of it as one slice can show, and at least [`HEADER_WINDOW`] bytes or all there are.
     #[inline]
     fn headers<'a>(&'a self, window: &'a mut Window) -> &'a [u8] {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! States as words, for who keeps one with each connection: the protocol is known from the tuple.
 
-use zerocopy::transmute;
+use zerocopy::{transmute, transmute_mut};
 
-use super::{sctp::Sctp, udp::Udp, State};
+use super::{sctp::Sctp, tcp::Tcp, udp::Udp, State};
 use crate::tuple::{protocol, Family, Tuple};
 
 /// How many words a state takes.
@@ -11,6 +11,14 @@ pub const WORDS: usize = 13;
 
 /// A state as words; all zero is a state too.
 pub type Kept = [u32; WORDS];
+
+impl Tcp {
+    /// The state within words.
+    #[inline]
+    pub(super) fn within(kept: &mut Kept) -> &mut Self {
+        transmute_mut!(kept)
+    }
+}
 
 impl State {
     /// The state as words.
@@ -46,6 +54,17 @@ impl State {
             (protocol::ICMP, Family::Ipv4) => Self::Icmp,
             (protocol::ICMPV6, Family::Ipv6) => Self::Icmpv6,
             _ => Self::Generic,
+        }
+    }
+
+    /// The state behind words, of the same protocol as this one.
+    pub(super) fn same_of(&self, kept: Kept) -> Self {
+        let [first, second, third, ..] = kept;
+        match self {
+            Self::Tcp(_) => Self::Tcp(transmute!(kept)),
+            Self::Udp(_) => Self::Udp(Udp::kept(first)),
+            Self::Sctp(_) => Self::Sctp(Sctp::kept([first, second, third])),
+            other => *other,
         }
     }
 }

@@ -8,7 +8,7 @@ pub mod tcp;
 mod udp;
 
 use crate::{
-    packet::{Packet, Transport},
+    packet::Transport,
     reason::Reason,
     setting::Setting,
     show::Detail,
@@ -118,15 +118,62 @@ impl Effect {
     }
 }
 
+/// What a packet does to a connection whose state is kept as words: those of a state of the packet's
+/// protocol, which is part of the tuple.
+#[inline(always)]
+pub fn update(
+    kept: &mut Kept,
+    transport: &Transport<'_>,
+    direction: Direction,
+    entry: Before<'_>,
+    now: Instant,
+    config: &Config,
+) -> Outcome {
+    let Before {
+        status,
+        remaining,
+        timeouts,
+    } = entry;
+    match transport {
+        Transport::Tcp(segment) => {
+            let context = tcp::Context {
+                status,
+                remaining,
+                timeouts,
+                config,
+            };
+            tcp::Tcp::within(kept).update(segment, direction, &context)
+        }
+        Transport::Udp(_) => {
+            let [word, ..] = kept;
+            let mut udp = Udp::kept(*word);
+            let outcome = udp.update(status, now, timeouts);
+            *word = udp.keep();
+            outcome
+        }
+        Transport::Sctp(view) => {
+            let [first, second, third, ..] = kept;
+            let mut sctp = sctp::Sctp::kept([*first, *second, *third]);
+            let outcome = sctp.update(view, direction, entry);
+            [*first, *second, *third] = sctp.keep();
+            outcome
+        }
+        Transport::Icmp(_) => Effect::timeout(timeouts.icmp.get()),
+        Transport::Icmpv6(_) => Effect::timeout(timeouts.icmpv6.get()),
+        Transport::Gre => gre::update(status, timeouts),
+        Transport::Other => Effect::timeout(timeouts.generic.get()),
+    }
+}
+
 impl State {
-    /// The state of a connection that `packet` may start, before the packet has done anything.
+    /// The state of a connection that a packet may start, before the packet has done anything.
     ///
     /// # Errors
     ///
     /// Why it starts none.
     #[inline]
-    pub fn open(packet: &Packet<'_>, config: &Config) -> Result<Self, Reason> {
-        match packet.transport() {
+    pub fn open(transport: &Transport<'_>, config: &Config) -> Result<Self, Reason> {
+        match transport {
             Transport::Tcp(segment) => tcp::Tcp::open(segment, config).map(Self::Tcp),
             Transport::Udp(_) => Ok(Self::Udp(Udp::default())),
             Transport::Icmp(icmp) if icmp::is_request(icmp.kind) => Ok(Self::Icmp),
@@ -138,43 +185,20 @@ impl State {
         }
     }
 
-    /// What `packet` does to a connection of this state; the one that starts it comes here too,
+    /// What a packet does to a connection of this state; the one that starts it comes here too,
     /// right after [`State::open`], with no status bit set and no time left.
-    #[inline]
     pub fn update(
         &mut self,
-        packet: &Packet<'_>,
+        transport: &Transport<'_>,
         direction: Direction,
         entry: Before<'_>,
         now: Instant,
         config: &Config,
     ) -> Outcome {
-        let Before {
-            status,
-            remaining,
-            timeouts,
-        } = entry;
-        match (self, packet.transport()) {
-            (Self::Tcp(tcp), Transport::Tcp(segment)) => {
-                let context = tcp::Context {
-                    status,
-                    remaining,
-                    timeouts,
-                    config,
-                };
-                tcp.update(segment, direction, &context)
-            }
-            (Self::Udp(udp), Transport::Udp(_)) => udp.update(status, now, timeouts),
-            (Self::Icmp, _) => Effect::timeout(timeouts.icmp.get()),
-            (Self::Icmpv6, _) => Effect::timeout(timeouts.icmpv6.get()),
-            (Self::Sctp(sctp), Transport::Sctp(view)) => sctp.update(view, direction, entry),
-            (Self::Gre, _) => gre::update(status, timeouts),
-            (Self::Generic, _) => Effect::timeout(timeouts.generic.get()),
-            // The protocol is part of the tuple, so a connection's packets are all of one.
-            (Self::Tcp(_) | Self::Udp(_) | Self::Sctp(_), _) => {
-                Outcome::Invalid(Reason::TransportTruncated)
-            }
-        }
+        let mut kept = self.keep();
+        let outcome = update(&mut kept, transport, direction, entry, now, config);
+        *self = self.same_of(kept);
+        outcome
     }
 
     /// The state's name, for protocols that have states.

@@ -31,12 +31,12 @@ fn track(family: Family, bytes: &[u8], len: u32) {
     };
     let config = Config::defaults(HZ);
     let _ = (tuple.invert(), tuple.hash_words(0));
-    let Ok(mut state) = State::open(&packet, &config) else {
+    let Ok(mut state) = State::open(packet.transport(), &config) else {
         return;
     };
     for direction in [Direction::Original, Direction::Reply] {
         state.update(
-            &packet,
+            packet.transport(),
             direction,
             Before::new(&config.timeouts),
             Instant::from_ticks(0),
@@ -116,13 +116,13 @@ proptest! {
         let config = Config::defaults(HZ);
         let first = tcp(Direction::Original, "S", 1, 0, 0);
         let packet = parse(&first).unwrap();
-        let mut state = State::open(&packet, &config).unwrap();
+        let mut state = State::open(packet.transport(), &config).unwrap();
         let status = if seen { Status::CONFIRMED | Status::SEEN_REPLY } else { Status::CONFIRMED };
         for (direction, flags, seq, ack, data) in segments {
             let bytes = tcp(direction, flags, seq, ack, data);
             let packet = parse(&bytes).unwrap();
             let before = Before { status, remaining: Ticks::new(ack), timeouts: &config.timeouts };
-            match state.update(&packet, direction, before, Instant::from_ticks(seq), &config) {
+            match state.update(packet.transport(), direction, before, Instant::from_ticks(seq), &config) {
                 Outcome::Accept(effect) => {
                     prop_assert_ne!(effect.timeout, Some(Ticks::new(0)));
                     prop_assert!(effect.timeout.is_none_or(|t| t <= Ticks::from_secs(432_000, HZ)));

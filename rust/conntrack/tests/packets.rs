@@ -218,7 +218,7 @@ fn every_icmp_type() {
         let Ok(Class::Flow(_)) = found else {
             continue;
         };
-        let opened = State::open(&parse(&packet).unwrap(), &Config::defaults(100));
+        let opened = State::open(parse(&packet).unwrap().transport(), &Config::defaults(100));
         let request = matches!(kind, 8 | 13 | 15 | 17);
         assert_eq!(opened.is_ok(), request, "{kind}");
     }
@@ -240,7 +240,7 @@ fn every_icmpv6_type() {
         let Ok(Class::Flow(_)) = found else {
             continue;
         };
-        let opened = State::open(&parse(&packet).unwrap(), &Config::defaults(100));
+        let opened = State::open(parse(&packet).unwrap().transport(), &Config::defaults(100));
         assert_eq!(opened.is_ok(), matches!(kind, 128 | 139), "{kind}");
     }
 }

@@ -159,7 +159,7 @@ fn any_first_chunk() {
         let bytes = chunk(C, 0, kind, &init(TO_CLIENT));
         let packet = common::parse(&bytes).unwrap();
         assert!(matches!(packet.classify(), Ok(Class::Flow(_))));
-        let found = State::open(&packet, &Config::defaults(common::HZ));
+        let found = State::open(packet.transport(), &Config::defaults(common::HZ));
         let may = matches!(
             kind,
             INIT | INIT_ACK

@@ -74,6 +74,46 @@ pub(crate) fn parse(family: Family, bytes: Bytes<'_>, offset: usize) -> Result<N
     }
 }
 
+/// Reads a network header that has neither options nor extensions, and is not that of a fragment;
+/// the transport header begins right behind it. `None` of any other, and where it does not lie at
+/// hand.
+#[inline(always)]
+pub(crate) fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Usual, usize)> {
+    match family {
+        Family::Ipv4 => {
+            let header: Ipv4Header = bytes.read_here(0)?;
+            // All but "don't fragment".
+            let fragment = header.fragment.get() & 0x3fff;
+            (header.version_length == 0x45 && fragment == 0).then_some((
+                Usual {
+                    src: [u32::from_ne_bytes(header.src), 0, 0, 0],
+                    dst: [u32::from_ne_bytes(header.dst), 0, 0, 0],
+                    protocol: header.protocol,
+                },
+                size_of::<Ipv4Header>(),
+            ))
+        }
+        Family::Ipv6 => {
+            let header: Ipv6Header = bytes.read_here(0)?;
+            Some((
+                Usual {
+                    src: header.src.map(u32::from_ne_bytes),
+                    dst: header.dst.map(u32::from_ne_bytes),
+                    protocol: header.next_header,
+                },
+                size_of::<Ipv6Header>(),
+            ))
+        }
+    }
+}
+
+/// What a network header of the usual form says.
+pub(crate) struct Usual {
+    pub(crate) src: [u32; 4],
+    pub(crate) dst: [u32; 4],
+    pub(crate) protocol: u8,
+}
+
 #[inline]
 fn parse_v4(bytes: Bytes<'_>, offset: usize) -> Result<Network, Reason> {
     /// The offset of a fragment, without its flags.

@@ -81,6 +81,12 @@ impl<'a> Bytes<'a> {
         self.len == 0
     }
 
+    /// The header `T` at `offset`, if it lies at hand.
+    #[inline(always)]
+    pub(crate) fn read_here<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        Some(T::read_from_prefix(self.head.get(offset..)?).ok()?.0)
+    }
+
     /// The header `T` at `offset`.
     #[inline]
     pub(crate) fn read<T: FromBytes + IntoBytes>(&self, offset: usize) -> Option<T> {

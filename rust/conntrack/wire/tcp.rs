@@ -112,6 +112,15 @@ pub(crate) fn header_len(bytes: Bytes<'_>, offset: usize) -> Option<usize> {
     Some(usize::from(header.data_offset >> 4).saturating_mul(4))
 }
 
+/// Reads the segment at `offset`, if all of its header lies at hand.
+#[inline(always)]
+pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<TcpView<'_>> {
+    let header: Header = bytes.read_here(offset)?;
+    let end = offset.checked_add(usize::from(header.data_offset >> 4).checked_mul(4)?)?;
+    bytes.at_hand(offset, end)?;
+    parse(bytes, offset).ok()
+}
+
 /// Reads the segment at `offset`.
 #[inline]
 pub(crate) fn parse(bytes: Bytes<'_>, offset: usize) -> Result<TcpView<'_>, Reason> {

@@ -188,7 +188,7 @@ impl Entry {
     pub fn open_with(bytes: &[u8], config: Config) -> Result<Self, conntrack::reason::Reason> {
         let packet = parse(bytes)?;
         let mut entry = Self {
-            state: State::open(&packet, &config)?,
+            state: State::open(packet.transport(), &config)?,
             status: Status::NONE,
             timeout: Ticks::default(),
             config,
@@ -216,7 +216,7 @@ impl Entry {
         }
         let outcome = self
             .state
-            .update(&packet, direction, before, self.now, &self.config);
+            .update(packet.transport(), direction, before, self.now, &self.config);
         if let Outcome::Accept(Effect { timeout, set, .. }) = outcome {
             self.status = self.status | set;
             self.timeout = timeout.unwrap_or(self.timeout);
