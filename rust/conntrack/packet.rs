@@ -124,14 +124,7 @@ pub fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Tuple, Transport<'_>)>
         _ => return None,
     };
     let [src, dst]: [[u8; 2]; 2] = bytes.read_here(at)?;
-    let tuple = Tuple::new(
-        family,
-        network.protocol,
-        network.src,
-        src,
-        network.dst,
-        dst,
-    );
+    let tuple = Tuple::new(family, network.protocol, network.src, src, network.dst, dst);
     Some((tuple, transport))
 }
 

@@ -58,7 +58,8 @@ impl StateTimeouts {
     }
 }
 
-/// What is remembered of a TCP connection: 52 bytes without a gap, for it is kept with each.
+/// What is remembered of a TCP connection, without a gap, for it is kept with each (as
+/// [`super::Kept`], whose size it has).
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Tcp {
@@ -70,8 +71,6 @@ pub struct Tcp {
     retrans: u8,
     place: Place,
 }
-
-const _: () = assert!(size_of::<Tcp>() == 52);
 
 /// The numbers of the last segment that counted, or that was let through unjudged.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq)]

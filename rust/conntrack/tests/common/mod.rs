@@ -214,9 +214,13 @@ impl Entry {
         if let Ok(Class::Flow(tuple)) = packet.classify() {
             self.state = State::kept(&tuple, self.state.keep());
         }
-        let outcome = self
-            .state
-            .update(packet.transport(), direction, before, self.now, &self.config);
+        let outcome = self.state.update(
+            packet.transport(),
+            direction,
+            before,
+            self.now,
+            &self.config,
+        );
         if let Outcome::Accept(Effect { timeout, set, .. }) = outcome {
             self.status = self.status | set;
             self.timeout = timeout.unwrap_or(self.timeout);
