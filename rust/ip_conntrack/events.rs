@@ -52,10 +52,21 @@ pub trait Listener: Send + Sync {
     /// # Errors
     ///
     /// [`Congested`]: then it is told once more, later.
-    fn connection(&self, conn: &Ref<Conn>, news: &News) -> Result<(), Congested>;
+    fn connection(
+        &self,
+        conn: &Ref<Conn>,
+        news: &News,
+        read: ReadSide<'_>,
+    ) -> Result<(), Congested>;
 
     /// Something has happened to an expectation.
-    fn expectation(&self, expectation: &Ref<Expectation>, event: Expected, cause: Cause);
+    fn expectation(
+        &self,
+        expectation: &Ref<Expectation>,
+        event: Expected,
+        cause: Cause,
+        read: ReadSide<'_>,
+    );
 }
 
 static LISTENER: Slot<&'static dyn Listener> = Slot::new();
@@ -137,9 +148,10 @@ fn pass_on(conn: &Ref<Conn>, news: &News) -> Result<(), Congested> {
         return Ok(());
     }
     let guard = rcu::read_lock();
-    match LISTENER.get(ReadSide::of(&guard)) {
+    let read = ReadSide::of(&guard);
+    match LISTENER.get(read) {
         // Of a namespace that is going users do not hear any more.
-        Some(listener) if !conn.census().is_silent() => listener.connection(conn, news),
+        Some(listener) if !conn.census().is_silent() => listener.connection(conn, news, read),
         _ => Ok(()),
     }
 }
@@ -164,9 +176,10 @@ pub(crate) fn expectation(expectation: &Ref<Expectation>, event: Expected, cause
         return;
     }
     let guard = rcu::read_lock();
-    match LISTENER.get(ReadSide::of(&guard)) {
+    let read = ReadSide::of(&guard);
+    match LISTENER.get(read) {
         Some(listener) if !master.census().is_silent() => {
-            listener.expectation(expectation, event, cause);
+            listener.expectation(expectation, event, cause, read);
         }
         _ => {}
     }

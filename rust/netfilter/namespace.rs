@@ -11,7 +11,7 @@ use core::{
 use conntrack::tuple::{Family, Tuple};
 use kernel::{
     error::{from_result, to_result},
-    ffi::{c_int, c_uint},
+    ffi::{c_int, c_uint, c_void},
     prelude::*,
 };
 use rcu_table::Ref;
@@ -420,7 +420,18 @@ impl<T: Tracker> Drop for Registration<T> {
 /// `id` must be registered with a `Slot<T>`, and the namespace be alive.
 unsafe fn slot<T: Tracker>(net: *const raw::net, id: c_uint) -> *mut Slot<T> {
     // SAFETY: by the contract of this function.
-    unsafe { raw::ipct_net_generic(net, id) }.cast()
+    unsafe { memory(net, id) }.cast()
+}
+
+/// The same. Not generic, so that it is compiled into the core: the C helpers export nothing.
+///
+/// # Safety
+///
+/// As above.
+#[inline(never)]
+unsafe fn memory(net: *const raw::net, id: c_uint) -> *mut c_void {
+    // SAFETY: by the contract of this function.
+    unsafe { raw::ipct_net_generic(net, id) }
 }
 
 /// The slot of a namespace, from within a callback of the kernel.

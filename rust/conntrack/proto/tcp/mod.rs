@@ -431,7 +431,10 @@ impl Tcp {
             // The only answer is a refusal: there is no connection to keep.
             Segment::Rst => Outcome::Kill,
             // Else whoever keeps trying keeps the entry for ever.
-            Segment::Syn if old == State::SynSent => Outcome::Accept(Effect::default()),
+            Segment::Syn if old == State::SynSent => Outcome::Accept(Effect {
+                moved,
+                ..Effect::default()
+            }),
             // Picked up in mid-stream: five days are for those that answer.
             _ if new == State::Established => Effect::moved(
                 moved,
