@@ -22,6 +22,7 @@
 pub mod ctinfo;
 pub mod event;
 pub mod helper;
+pub mod netlink;
 pub mod packet;
 pub mod proto;
 pub mod reason;

@@ -30,6 +30,18 @@ impl Status {
     /// No connection, but a rule's wish for one.
     pub const TEMPLATE: Self = Self(1 << 11);
 
+    /// A helper was given to it by a rule or a user.
+    pub const HELPER: Self = Self(1 << 13);
+    /// Bits that users may set (all but IPS_UNCHANGEABLE_MASK).
+    const CHANGEABLE: u32 =
+        Self::SEEN_REPLY.0 | Self::ASSURED.0 | Self::FIXED_TIMEOUT.0 | Self::HELPER.0;
+
+    /// The bits of it that users may set.
+    #[must_use]
+    pub const fn changeable(self) -> Self {
+        Self(self.0 & Self::CHANGEABLE)
+    }
+
     /// A set from the kernel's word.
     #[inline]
     #[must_use]

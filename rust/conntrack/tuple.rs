@@ -78,7 +78,7 @@ impl From<IpAddr> for Address {
 }
 
 /// Bytes of a packet as words.
-fn words(bytes: [u8; 16]) -> [u32; 4] {
+pub(crate) fn words(bytes: [u8; 16]) -> [u32; 4] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
     [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
 }
@@ -310,6 +310,61 @@ impl Tuple {
 
 fn invert_icmp([kind, code]: [u8; 2], answer: fn(u8) -> Option<u8>) -> Option<[u8; 2]> {
     Some([answer(kind)?, code])
+}
+
+/// Which bits of a source count where a tuple is compared with what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceMask {
+    /// Words of the address, as they lie in the packet.
+    pub address: [u32; 4],
+    /// The port, network order.
+    pub port: [u8; 2],
+}
+
+impl SourceMask {
+    /// No bit: any host may call, from any port.
+    pub const ANYONE: Self = Self {
+        address: [0; 4],
+        port: [0; 2],
+    };
+
+    /// One host, from any port.
+    #[must_use]
+    pub const fn host(family: Family) -> Self {
+        Self {
+            address: match family {
+                Family::Ipv4 => [u32::MAX, 0, 0, 0],
+                Family::Ipv6 => [u32::MAX; 4],
+            },
+            port: [0; 2],
+        }
+    }
+
+    /// What two masks have in common.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut both = *self;
+        for (to, other) in both.address.iter_mut().zip(other.address) {
+            *to &= other;
+        }
+        for (to, other) in both.port.iter_mut().zip(other.port) {
+            *to &= other;
+        }
+        both
+    }
+
+    /// Whether two tuples have the same source, as far as it counts.
+    #[must_use]
+    pub fn same(&self, one: &Tuple, other: &Tuple) -> bool {
+        let addresses = one.src.iter().zip(other.src).zip(self.address);
+        let ports = one.src_id.iter().zip(other.src_id).zip(self.port);
+        addresses.fold(0, |differ, ((one, other), mask)| {
+            differ | (one ^ other) & mask
+        }) == 0
+            && ports.fold(0, |differ, ((one, other), mask)| {
+                differ | (one ^ other) & mask
+            }) == 0
+    }
 }
 
 /// An IPv4 address from the first word.

@@ -15,7 +15,7 @@ use crate::{
     status::Status,
     time::{Instant, Ticks},
     timeouts::{Config, Timeouts},
-    tuple::Direction,
+    tuple::{Direction, Tuple},
     wire::{icmp, icmpv6},
 };
 
@@ -42,6 +42,15 @@ pub enum State {
     Gre,
     /// Any other protocol: nothing.
     Generic,
+}
+
+/// What a user makes of a connection's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Of a TCP connection.
+    Tcp(tcp::Change),
+    /// Of an SCTP association.
+    Sctp(sctp::Change),
 }
 
 /// What a packet does to its connection.
@@ -182,6 +191,22 @@ impl State {
             Transport::Sctp(packet) => sctp::Sctp::open(packet).map(Self::Sctp),
             Transport::Gre => Ok(Self::Gre),
             Transport::Other => Ok(Self::Generic),
+        }
+    }
+
+    /// The state of a connection of which no packet was seen: users make such, for another
+    /// firewall has seen them.
+    #[must_use]
+    pub fn unseen(tuple: &Tuple) -> Self {
+        Self::kept(tuple, [0; WORDS])
+    }
+
+    /// Changes it as a user wants; nothing where the change is of another protocol.
+    pub fn change(&mut self, change: &Change) {
+        match (self, change) {
+            (Self::Tcp(tcp), Change::Tcp(change)) => tcp.change(change),
+            (Self::Sctp(sctp), Change::Sctp(change)) => sctp.change(change),
+            _ => {}
         }
     }
 

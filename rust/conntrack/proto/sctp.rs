@@ -119,6 +119,15 @@ pub struct Sctp {
     strange_heartbeat: Option<Direction>,
 }
 
+/// What a user makes of an association.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its state.
+    pub state: State,
+    /// The tags that packets of a direction carry, original and reply.
+    pub tags: [u32; 2],
+}
+
 /// What a chunk makes of a state; `None` where it cannot be right.
 #[must_use]
 pub fn step(direction: Direction, chunk: u8, state: State) -> Option<State> {
@@ -240,10 +249,22 @@ impl Sctp {
         }
     }
 
+    /// Changes it as a user wants.
+    pub(super) fn change(&mut self, change: &Change) {
+        self.state = change.state;
+        self.tags = change.tags;
+    }
+
     /// The state.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// The tags that packets of a direction carry, original and reply; zero where one is not known.
+    #[must_use]
+    pub fn tags(&self) -> [u32; 2] {
+        self.tags
     }
 
     /// Whether it is shutting down; such an entry may be evicted.

@@ -179,6 +179,9 @@ impl Options<'_> {
     }
 }
 
+/// By how many bits a window may be shifted at most (RFC 7323, 2.3).
+pub const MOST_SCALE: u8 = 14;
+
 impl<'a> Iterator for Options<'a> {
     type Item = TcpOption<'a>;
 
@@ -188,8 +191,6 @@ impl<'a> Iterator for Options<'a> {
         const SCALE: u8 = 3;
         const SACK_PERMITTED: u8 = 4;
         const SACK: u8 = 5;
-        /// RFC 7323, 2.3: who says more means this.
-        const MOST_SCALE: u8 = 14;
         loop {
             match *self.0 {
                 [] | [END, ..] => return None,
@@ -199,6 +200,7 @@ impl<'a> Iterator for Options<'a> {
                         rest.split_at_checked(usize::from(length).checked_sub(2)?)?;
                     self.0 = rest;
                     return Some(match (kind, value) {
+                        // Who says more means this.
                         (SCALE, [scale]) => TcpOption::Scale((*scale).min(MOST_SCALE)),
                         (SACK_PERMITTED, []) => TcpOption::SackPermitted,
                         (SACK, blocks) => match <[[U32; 2]]>::ref_from_bytes(blocks) {

@@ -5,6 +5,7 @@ mod table;
 mod window;
 
 pub use self::table::{step, State, Step};
+pub use crate::wire::tcp::MOST_SCALE;
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
 
@@ -122,7 +123,49 @@ pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
 }
 
+/// What the ends have agreed on, and what is known of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// By how many bits the windows of an end are shifted.
+    pub scale: u8,
+    /// IP_CT_TCP_FLAG_ of linux/netfilter/nf_conntrack_tcp.h.
+    pub flags: u8,
+}
+
+/// Bits that take the place of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlagChange {
+    /// The new bits.
+    pub value: u8,
+    /// Which of them are meant.
+    pub mask: u8,
+}
+
+/// What a user makes of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Its state.
+    pub state: Option<State>,
+    /// What is known of its ends: original, reply.
+    pub flags: [Option<FlagChange>; 2],
+    /// By how many bits their windows are shifted; at most [`MOST_SCALE`] are taken.
+    pub scales: Option<[u8; 2]>,
+}
+
 impl Tcp {
+    /// What the ends have agreed on, and what is known of them: original, reply.
+    #[must_use]
+    pub fn agreed(&self) -> [Agreed; 2] {
+        self.ends.agreed()
+    }
+
+    /// Changes it as a user wants.
+    pub(super) fn change(&mut self, change: &Change) {
+        let state = change.state.unwrap_or(self.state());
+        self.place = Place::new(state, self.last_segment(), self.last_direction());
+        self.ends.change(change);
+    }
+
     /// The state of a connection that `segment` may start.
     pub(super) fn open(segment: &View<'_>, config: &Config) -> Result<Self, Reason> {
         let ends = match step(Direction::Original, segment.segment, State::None) {

@@ -11,7 +11,7 @@ use core::ops::{BitAnd, BitOr, Not};
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
 
-use super::State;
+use super::{Agreed, Change, FlagChange, State, MOST_SCALE};
 use crate::{
     packet::{Options, Segment, Tcp as View, TcpOption},
     reason::Reason,
@@ -19,7 +19,8 @@ use crate::{
     tuple::Direction,
 };
 
-/// What is known of an end.
+/// What is known of an end: IP_CT_TCP_FLAG_ of linux/netfilter/nf_conntrack_tcp.h, for users see
+/// and set it.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Flags(u8);
@@ -296,6 +297,34 @@ impl Ends {
         (original | reply).has(flag)
     }
 
+    /// What the ends have agreed on, and what is known of them: original, reply.
+    pub(super) fn agreed(&self) -> [Agreed; 2] {
+        let (original, reply) = self.pair(Direction::Original);
+        [original, reply].map(|end| Agreed {
+            scale: end.scale,
+            flags: end.flags.0,
+        })
+    }
+
+    /// Changes that as a user wants.
+    pub(super) fn change(&mut self, change: &Change) {
+        let (mut original, mut reply) = self.pair(Direction::Original);
+        for (end, change) in [&mut original, &mut reply].into_iter().zip(change.flags) {
+            if let Some(FlagChange { value, mask }) = change {
+                let mask = Flags(mask) & !Flags::OF_BOTH;
+                end.flags = end.flags & !mask | Flags(value) & mask;
+            }
+        }
+        // RFC 7323, 2.2: windows scale only if both ends say so.
+        if let Some([first, second]) = change.scales {
+            if (original.flags & reply.flags).has(Flags::SCALES) {
+                original.scale = first.min(MOST_SCALE);
+                reply.scale = second.min(MOST_SCALE);
+            }
+        }
+        self.set(Direction::Original, original, reply);
+    }
+
     /// Sets a flag of the client's, or takes it back.
     pub(super) fn note(&mut self, flag: Flags, set: bool) {
         let [original, _] = &mut self.flags;
@@ -410,7 +439,7 @@ fn introduce(
 
 /// The window of a segment that is no SYN, in bytes.
 fn scaled(segment: &View<'_>, sender: &End) -> u32 {
-    u32::from(segment.window) << sender.scale.min(14)
+    u32::from(segment.window) << sender.scale.min(MOST_SCALE)
 }
 
 /// Reads a segment as its sender means it.
