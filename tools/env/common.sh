@@ -25,7 +25,10 @@ die() {
 
 # kbuild_options FLAVOUR : what the kernel's build is told; Rust with KASAN needs clang
 kbuild_options() {
-	[ "$1" != debug ] || echo LLVM=1
+	case "$1" in
+	debug) echo LLVM=1 ;;
+	um) echo ARCH=um ;;
+	esac
 }
 
 # hash FILE... : a short name for what is in them

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# kernel.sh [--path|--source] [debug] : fetches the kernel's source and builds it, unless it is
+# kernel.sh [--path|--source] [debug|um] : fetches the kernel's source and builds it, unless it is
 # there. --path and --source print where, and make nothing.
 # shellcheck source=tools/env/common.sh
 . "$(dirname "$0")/common.sh"
@@ -12,8 +12,16 @@ fragments=("$checkout/qemu/kernel.config")
 case "$flavour" in
 plain) ;;
 debug) fragments+=("$checkout/qemu/debug.config") ;;
-*) die "no kernel of the kind '$flavour': plain or debug" ;;
+um) fragments+=("$checkout/qemu/um.config") ;;
+*) die "no kernel of the kind '$flavour': plain, debug or um" ;;
 esac
+# What is to be there, and what is built: the machine of the first fragment is not that of um.
+required=("${fragments[@]}")
+image=bzImage
+if [ "$flavour" = um ]; then
+	required=("$checkout/qemu/um.config")
+	image=linux
+fi
 env=$checkout/tools/env
 options=$(kbuild_options "$flavour")
 
@@ -71,23 +79,23 @@ esac
 
 configure() {
 	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" bash -ec '
-		options=$1
-		shift
+		options=$1 required=$2
+		shift 2
 		make -s -C /src O=/build $options tinyconfig
 		cd /src
 		fragments=("$@")
 		scripts/kconfig/merge_config.sh -m -O /build /build/.config "${fragments[@]}"
 		make -s O=/build $options olddefconfig rustavailable
 		# A later fragment may say otherwise than an earlier one.
-		wanted=$(awk -F= "/^CONFIG_/ { last[\$1] = \$0 } END { for (name in last) print last[name] }" "${fragments[@]}")
+		wanted=$(awk -F= "/^CONFIG_/ { last[\$1] = \$0 } END { for (name in last) print last[name] }" $required)
 		missing=$(grep -E "=[ym]$" <<<"$wanted" | sort | grep -vxFf /build/.config || true)
 		[ -z "$missing" ] || { echo "options that this kernel does not have:" $missing; exit 1; }' \
-		bash "$options" "${fragments[@]/#$checkout//checkout}"
+		bash "$options" "${required[*]/#$checkout//checkout}" "${fragments[@]/#$checkout//checkout}"
 }
 build() {
 	# shellcheck disable=SC2086 # no word, or one
 	KERNEL_SRC=$source KERNEL_BUILD=$kernel.partial/build "$env/enter.sh" \
-		make -C /src O=/build $options -j"$(nproc)" bzImage modules
+		make -C /src O=/build $options -j"$(nproc)" "$image" modules
 }
 install_modules() {
 	# shellcheck disable=SC2086 # no word, or one
