@@ -100,6 +100,8 @@ u64 ipct_counter_read(void *counters, unsigned int cpu, size_t at);
 int ipct_possible_cpu(unsigned int from);
 void *ipct_net_generic(const struct net *net, unsigned int id);
 int ipct_request_module(const char *name);
+/* The same, and does not wait for it. */
+int ipct_request_module_nowait(const char *name);
 void *ipct_proc_data(const struct inode *inode);
 u32 ipct_hsiphash(const void *data, size_t len, const hsiphash_key_t *key);
 u64 ipct_total_ram(void);
@@ -107,4 +109,12 @@ u64 ipct_real_ns(void);
 /* The text of a security mark: its length, or an error. */
 int ipct_secctx(u32 mark, char *room, unsigned int len);
 void ipct_cond_resched(void);
+/* The number of the socket that has sent a netlink message. */
+u32 ipct_netlink_port(const struct sk_buff *skb);
+/* The namespace of the socket that a packet belongs to. */
+struct net *ipct_skb_net(const struct sk_buff *skb);
+/* Adds bytes at the end of a packet, if there is room. */
+bool ipct_skb_append(struct sk_buff *skb, const void *bytes, size_t len);
+/* Sends a netlink message to a socket. */
+int ipct_netlink_answer(struct sock *from, u32 port, const void *message, size_t len);
 #endif

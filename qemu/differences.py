@@ -22,6 +22,8 @@ OTHERS = {
     "retransmissions": "the count of equal acknowledgements stops at 255, where stock's begins anew and gives the "
                        "long timeout back",
     "options": "TCP options behind the first 256 bytes of a packet are not seen",
+    "netlink: counters": "of a list whose counters begin anew none are lost; stock loses those of the entry that did not "
+                         "fit into a part of the list",
     "buckets": "the table does not change its size yet, so nf_conntrack_buckets can only be read",
 }
 

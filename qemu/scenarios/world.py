@@ -67,12 +67,20 @@ def run_inside(namespace, *command, expect=0, **options):
 # Modules that read protocols, and all that stand on a tracker.
 HELPERS = re.compile(r"(ip|nf)_conntrack_(amanda|ftp|irc|talk|tftp)\b")
 MATCHES = "(conntrack|state|helper|connmark|connbytes|connlimit|connlabel|cluster|CT|NOTRACK|CONNMARK|CONNSECMARK)"
-EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_ct|nf_conntrack_netlink)\b|{HELPERS.pattern}")
+EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_ct|(ip|nf)_conntrack_netlink)\b|{HELPERS.pattern}")
 
 
 def edges():
     """The modules that stand on a tracker and are loaded."""
     return [line.split()[0] for line in sh("lsmod").splitlines()[1:] if EDGES.match(line)]
+
+
+def unload_ours():
+    """Unloads our core. It has asked for ctnetlink when it was loaded: that may just be coming."""
+    def gone():
+        return not sh("rmmod ip_conntrack_netlink 2>/dev/null; rmmod ip_conntrack 2>&1", check=False)
+
+    wait_until(gone, 20, "the core is unloaded")
 
 
 class Tracker:
@@ -97,7 +105,10 @@ class Tracker:
 
         # What the rules of a namespace hold is free a while after the namespace has gone.
         wait_until(without_helpers, 20, "the helpers' modules are unloaded")
-        sh("rmmod ip_conntrack" if self.ours else "modprobe -r nf_conntrack")
+        if self.ours:
+            unload_ours()
+        else:
+            sh("modprobe -r nf_conntrack")
 
     def lines(self, namespace="firewall"):
         """The lines of the list, blanks squeezed."""

@@ -2,7 +2,11 @@
 //! What each namespace counts: events as stock has them, and the reasons of what is INVALID or
 //! dropped.
 
-use conntrack::{reason::Reason, show::Buffer};
+use conntrack::{
+    netlink::stats::{Counted, ExpectationsCounted},
+    reason::Reason,
+    show::Buffer,
+};
 use core::{fmt::Write, sync::atomic::Ordering};
 use kernel::prelude::*;
 use netfilter::{
@@ -57,6 +61,45 @@ impl Counts {
     }
 }
 
+/// An event's count on a CPU.
+// CAST: counts are told in 32 bits and go round, as stock's do.
+fn told(net: &Net<Namespace>, cpu: Cpu, event: Event) -> u32 {
+    net.tracker().counts.0.of(cpu, event as usize) as u32
+}
+
+/// How many expectations have ended, as told of a CPU: they end where no CPU of the namespace is
+/// at hand, so all of them on the first.
+fn ended(net: &Net<Namespace>, cpu: Cpu) -> u32 {
+    match percpu::next(None) {
+        Some(first) if first == cpu => net.census().expected_no_more().load(Ordering::Relaxed),
+        _ => 0,
+    }
+}
+
+/// What a CPU has counted of packets and connections.
+pub fn of_cpu(net: &Net<Namespace>, cpu: Cpu) -> Counted {
+    let of = |event| told(net, cpu, event);
+    Counted {
+        invalid: of(Event::Invalid),
+        insert: of(Event::Insert),
+        insert_failed: of(Event::InsertFailed),
+        drop: of(Event::Drop),
+        early_drop: of(Event::EarlyDrop),
+        error: of(Event::IcmpError),
+        clash_resolved: of(Event::ClashResolved),
+    }
+}
+
+/// What a CPU has counted of expectations.
+pub fn of_cpu_expected(net: &Net<Namespace>, cpu: Cpu) -> ExpectationsCounted {
+    let of = |event| told(net, cpu, event);
+    ExpectationsCounted {
+        new: of(Event::ExpectNew),
+        create: of(Event::ExpectCreate),
+        delete: ended(net, cpu),
+    }
+}
+
 /// `/proc/net/stat/nf_conntrack`: a heading, then a line for each CPU.
 pub(crate) struct Stat;
 
@@ -91,14 +134,7 @@ impl Listing for Stat {
             );
             return;
         };
-        let counts = &net.tracker().counts.0;
-        // CAST: the columns are 32 bits wide and go round, as stock's do.
-        let of = |event: Event| counts.of(*cpu, event as usize) as u32;
-        // Expectations end where no CPU of the namespace is at hand: all on the line of the first.
-        let expect_delete = match percpu::next(None) {
-            Some(first) if first == *cpu => net.census().expected_no_more().load(Ordering::Relaxed),
-            _ => 0,
-        };
+        let of = |event: Event| told(net, *cpu, event);
         let _ = writeln!(
             out,
             "{:08x}  {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} \
@@ -118,7 +154,7 @@ impl Listing for Stat {
             of(Event::IcmpError),
             of(Event::ExpectNew),
             of(Event::ExpectCreate),
-            expect_delete,
+            ended(net, *cpu),
             0
         );
     }

@@ -94,7 +94,7 @@ impl Expectations {
     }
 
     /// Takes out all that a connection has announced.
-    pub(crate) fn forget(&self, shared: &Shared, master: &Conn) {
+    pub(crate) fn forget(&self, master: &Conn) {
         // Whoever puts one in from here on sees that the master is dying (`insert`).
         core::sync::atomic::fence(Ordering::SeqCst);
         if master.census().expected().load(Ordering::Relaxed) == 0 {
@@ -102,7 +102,7 @@ impl Expectations {
         }
         let guard = kernel::sync::rcu::read_lock();
         let read = ReadSide::of(&guard);
-        let hash = shared.id(master);
+        let hash = master.id();
         while let Some((found, _)) = self.table.find(hash, &read, |expectation, side| {
             side == Side::Reply && is_of(expectation, master)
         }) {
@@ -223,7 +223,7 @@ pub(crate) fn insert(
         expires: netfilter::now().add(Ticks::from_secs(policy.seconds, HZ)),
     };
     let mut new = Expectation::new(new).ok_or(Refused)?;
-    let hashes = [target(net, master.zone(), &tuple), shared.id(master)];
+    let hashes = [target(net, master.zone(), &tuple), master.id()];
     let count = net.census().expected();
     // Before it can be found, so that nobody who should find it passes by.
     count.fetch_add(1, Ordering::Relaxed);
@@ -286,7 +286,7 @@ fn make_room(
 ) -> Result<(), Refused> {
     let tracker = net.tracker();
     let expectations = tracker.shared.expectations();
-    let hash = tracker.shared.id(master);
+    let hash = master.id();
     let (count, oldest) = expectations.of_class(hash, master, new, &read);
     if let Some(oldest) = oldest.filter(|_| count >= policy.most) {
         drop(expectations.remove(&oldest));

@@ -5,7 +5,7 @@ use conntrack::time::Ticks;
 use kernel::sync::rcu;
 use netfilter::{Conn, Net, ReadSide, Worker, HZ};
 
-use crate::{expect, namespace::Namespace, shared::Shared};
+use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 
 /// How often the table is looked through. Who looks an entry up sees by itself that its time is
 /// over; this is for those that nobody looks up any more.
@@ -25,7 +25,9 @@ impl Reaper {
 
 impl Worker for Reaper {
     fn run(&self) -> Option<Ticks> {
-        sweep(&self.0, |conn| conn.expired(netfilter::now()));
+        sweep(&self.0, Cause::NOBODY, |conn| {
+            conn.expired(netfilter::now())
+        });
         expect::sweep(&self.0, |expectation| expectation.expired(netfilter::now()));
         Some(PERIOD)
     }
@@ -35,7 +37,7 @@ impl Worker for Reaper {
 pub(crate) fn flush(net: &Net<Namespace>) {
     let shared = &net.tracker().shared;
     if !net.census().is_empty() {
-        sweep(shared, |conn| {
+        sweep(shared, Cause::NOBODY, |conn| {
             let mine = conn.in_namespace(net.census());
             if mine && conn.kept().is_some() {
                 shared.let_go(conn);
@@ -45,8 +47,8 @@ pub(crate) fn flush(net: &Net<Namespace>) {
     }
 }
 
-/// Takes out the connections that `over` says are over.
-fn sweep(shared: &Shared, over: impl Fn(&Conn) -> bool) {
+/// Takes out the connections that `over` says are over. May sleep.
+pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool) {
     let buckets = shared.buckets();
     for start in (0..buckets).step_by(SLICE) {
         let guard = rcu::read_lock();
@@ -55,7 +57,7 @@ fn sweep(shared: &Shared, over: impl Fn(&Conn) -> bool) {
             for conn in shared.table().bucket(bucket, &read) {
                 if over(&conn) {
                     if let Some(conn) = conn.get() {
-                        shared.kill(&conn);
+                        shared.end(&conn, cause);
                     }
                 }
             }

@@ -12,6 +12,7 @@
 #[cfg(ip_conntrack_static)]
 mod built_in;
 mod confirm;
+pub mod control;
 mod counts;
 pub mod events;
 mod evict;
@@ -114,7 +115,7 @@ impl kernel::Module for Module {
             shared.buckets(),
             shared.max()
         );
-        Ok(Self {
+        let this = Self {
             #[cfg(ip_conntrack_static)]
             _helpers: built_in::BuiltIn::register(module)?,
             _namespaces: namespaces,
@@ -124,6 +125,10 @@ impl kernel::Module for Module {
             _hook: hook,
             _shared: shared,
             _option: option,
-        })
+        };
+        // By name: what netlink itself would ask modprobe for is an alias, which stock has too. It
+        // waits for the end of this function; where it is not installed, there is no netlink.
+        netfilter::nfnetlink::request(c"ip_conntrack_netlink");
+        Ok(this)
     }
 }

@@ -32,7 +32,7 @@ pub(crate) const EVENTS_FOR_LISTENERS: u8 = 2;
 pub(crate) static NAMESPACES: PerNet<Namespace> = PerNet::new();
 
 /// The tracker's part of a namespace.
-pub(crate) struct Namespace {
+pub struct Namespace {
     pub(crate) shared: Shared,
     pub(crate) config: Config,
     pub(crate) counts: Counts,

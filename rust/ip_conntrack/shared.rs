@@ -20,7 +20,7 @@ use crate::{
 
 /// A handle on what all namespaces share.
 #[derive(Clone)]
-pub(crate) struct Shared(Arc<Inner>);
+pub struct Shared(Arc<Inner>);
 
 /// In the order in which it is taken down: the cache last, after the last connection.
 struct Inner {
@@ -137,11 +137,6 @@ impl Shared {
         }
     }
 
-    /// A number that tells a connection from others.
-    pub(crate) fn id(&self, conn: &Conn) -> u32 {
-        conn.id(&self.0.key)
-    }
-
     /// The connection that packets with `tuple` in `zone` belong to, and their direction in it.
     pub(crate) fn find(
         &self,
@@ -213,7 +208,7 @@ impl Shared {
             drop(self.table().remove(conn));
         }
         if conn.session().is_some() {
-            self.expectations().forget(self, conn);
+            self.expectations().forget(conn);
         }
     }
 

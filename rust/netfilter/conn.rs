@@ -19,10 +19,10 @@ use conntrack::{
     status::Status,
     time::{Instant, Ticks},
     timeouts::Timeouts,
-    tuple::{Direction, Family, Tuple},
+    tuple::{Direction, Family, HashWords, Tuple},
     zone::Zone,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::SetOnce};
 use rcu_table::{Link, Node, Ref};
 
 use crate::{
@@ -124,6 +124,14 @@ pub(crate) struct Counted {
 union Tail {
     state: Kept,
     grace: raw::callback_head,
+}
+
+/// The secret behind the numbers of connections; made at the first load.
+static ID_KEY: SetOnce<HashKey> = SetOnce::new();
+
+/// Makes the secret, if there is none.
+pub(crate) fn make_numbers_secret() {
+    ID_KEY.populate(HashKey::random());
 }
 
 // SAFETY: what is shared is atomic, immutable or under the lock.
@@ -349,6 +357,9 @@ impl Conn {
         #[cfg(not(CONFIG_NF_CONNTRACK_ZONES))]
         Zone::DEFAULT
     }
+
+    /// Whether the kernel has marks of connections.
+    pub const HAS_MARKS: bool = cfg!(CONFIG_NF_CONNTRACK_MARK);
 
     /// Whether the kernel has zones.
     pub const HAS_ZONES: bool = cfg!(CONFIG_NF_CONNTRACK_ZONES);
@@ -585,9 +596,23 @@ impl Conn {
     }
 
     /// A number that tells it from others and says nothing of its address.
-    pub fn id(&self, key: &HashKey) -> u32 {
-        // CAST: the address is hashed with a secret key, then cut to the size that users expect.
-        key.secret(core::ptr::from_ref(self) as u64, 0) as u32
+    pub fn number(&self) -> u64 {
+        let Some(key) = ID_KEY.as_ref() else {
+            return 0; // Not reached: there is a key before there are connections.
+        };
+        // Not the address alone: another connection may come to have it.
+        let address = core::ptr::from_ref(self) as u64;
+        let fold = |hash, word: &u64| key.secret(hash, *word);
+        match self.tuple(Direction::Original).hash_words(0) {
+            HashWords::Ipv4(words) => words.iter().fold(address, fold),
+            HashWords::Ipv6(words) => words.iter().fold(address, fold),
+        }
+    }
+
+    /// The same, as users see it.
+    pub fn id(&self) -> u32 {
+        // CAST: a part of a hash is a hash.
+        self.number() as u32
     }
 
     /// The word in `skb->_nfct` for a packet of this connection.

@@ -12,24 +12,17 @@ use conntrack::{
     ctinfo::CtInfo,
     tuple::{Direction, Tuple},
 };
-use kernel::{
-    ffi::c_int,
-    sync::{rcu, SetOnce},
-};
+use kernel::{ffi::c_int, sync::rcu};
 
 use rcu_table::Ref;
 
 use crate::{
-    conn::Conn,
+    conn::{self, Conn},
     hook::Verdict,
     namespace::Tracker,
     rcu::ReadSide,
-    siphash::HashKey,
     skb::{Attached, Skb},
 };
-
-/// The secret behind the numbers that `get_id` gives; made at the first load.
-static ID_KEY: SetOnce<HashKey> = SetOnce::new();
 
 /// The slot in the kernel, as an atomic pointer.
 fn slot() -> &'static AtomicPtr<raw::nf_ct_hook> {
@@ -54,7 +47,7 @@ impl<T: Tracker> CtHook<T> {
 
     /// Puts the table in its place. The caller has made sure that no other tracker is loaded.
     pub fn install() -> Self {
-        ID_KEY.populate(HashKey::random());
+        conn::make_numbers_secret();
         slot().store(
             core::ptr::from_ref(Self::TABLE).cast_mut(),
             Ordering::Release,
@@ -190,8 +183,7 @@ unsafe extern "C" fn confirm<T: Tracker>(skb: *mut raw::sk_buff) -> c_int {
 /// Called by the kernel with a connection that it holds.
 unsafe extern "C" fn get_id(conn: *const raw::nf_conntrack) -> u32 {
     // SAFETY: held by the caller, and one of ours.
-    let conn = unsafe { &*conn.cast::<Conn>() };
-    ID_KEY.as_ref().map_or(0, |key| conn.id(key))
+    unsafe { &*conn.cast::<Conn>() }.id()
 }
 
 /// The namespace of a connection.

@@ -98,6 +98,8 @@ impl Extension {
 pub struct Labels([AtomicU32; Labels::WORDS]);
 
 impl Labels {
+    /// Whether the kernel has labels.
+    pub const SUPPORTED: bool = cfg!(CONFIG_NF_CONNTRACK_LABELS);
     /// Words of 32 bits; bit 0 is the lowest of the first.
     pub const WORDS: usize = 4;
     /// How many there are.

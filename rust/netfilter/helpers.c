@@ -11,6 +11,7 @@
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
 #include <linux/netdevice.h>
+#include <linux/netlink.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
@@ -24,10 +25,14 @@
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netfilter/nf_log.h>
+#include <net/netlink.h>
 #include <net/netns/generic.h>
 #include <net/sock.h>
 
 #include "../../include/helpers.h"
+
+/* So modprobe has done both when it ends; and `modprobe -r` takes both away. */
+MODULE_SOFTDEP("post: ip_conntrack_netlink");
 
 /* Lockdep knows locks by the place of their spin_lock_init(): an entry's
  * lock, a bucket's lock and a guard are three classes, so they have three
@@ -245,6 +250,11 @@ int ipct_request_module(const char *name)
 	return request_module("%s", name);
 }
 
+int ipct_request_module_nowait(const char *name)
+{
+	return request_module_nowait("%s", name);
+}
+
 void *ipct_proc_data(const struct inode *inode)
 {
 	return pde_data(inode);
@@ -335,4 +345,34 @@ int ipct_secctx(u32 mark, char *room, unsigned int len)
 	}
 	security_release_secctx(&context);
 	return copied;
+}
+
+u32 ipct_netlink_port(const struct sk_buff *skb)
+{
+	return NETLINK_CB(skb).portid;
+}
+
+struct net *ipct_skb_net(const struct sk_buff *skb)
+{
+	return sock_net(skb->sk);
+}
+
+bool ipct_skb_append(struct sk_buff *skb, const void *bytes, size_t len)
+{
+	if (len > skb_tailroom(skb))
+		return false;
+	skb_put_data(skb, bytes, len);
+	return true;
+}
+
+int ipct_netlink_answer(struct sock *from, u32 port, const void *message, size_t len)
+{
+	struct sk_buff *skb = alloc_skb(len, GFP_KERNEL);
+	int error;
+
+	if (!skb)
+		return -ENOMEM;
+	skb_put_data(skb, message, len);
+	error = nlmsg_unicast(from, skb, port);
+	return error == -EAGAIN ? -ENOBUFS : error;
 }

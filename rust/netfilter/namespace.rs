@@ -377,11 +377,22 @@ impl<T: Tracker> PerNet<T> {
         net: NonNull<raw::net>,
         _read: ReadSide<'a>,
     ) -> Option<&'a Net<T>> {
+        // SAFETY: what the slot points to is freed only after a grace period.
+        unsafe { self.kept(net) }
+    }
+
+    /// The same.
+    ///
+    /// # Safety
+    ///
+    /// `net` must be a living namespace; and as long as the result is used the RCU read lock must
+    /// be held, or the namespace be kept from going and this from being given back.
+    pub(crate) unsafe fn kept<'a>(&self, net: NonNull<raw::net>) -> Option<&'a Net<T>> {
         if !self.live.load(Ordering::Acquire) {
             return None;
         }
         // SAFETY: registered, so the kernel keeps a slot for each namespace; what it points to
-        // is freed only after a grace period.
+        // outlives the result (contract of this function).
         unsafe {
             let slot = slot::<T>(net.as_ptr(), *self.id.get());
             (*slot).net.load(Ordering::Acquire).as_ref()

@@ -20,6 +20,7 @@ mod lock;
 mod log;
 mod namespace;
 mod news;
+pub mod nfnetlink;
 pub mod percpu;
 mod proc;
 mod rcu;

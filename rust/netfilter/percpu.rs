@@ -64,6 +64,13 @@ impl Drop for PerCpu {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Cpu(u32);
 
+impl Cpu {
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// All of them.
 pub fn cpus() -> impl Iterator<Item = Cpu> {
     core::iter::successors(next(None), |cpu| next(Some(*cpu)))

@@ -38,7 +38,7 @@ def test_load_traffic_unload(tracker, rounds=int(os.environ.get("ROUNDS", "30"))
             if turn % 3 == 0:
                 w.time.sleep(0.4)
                 w.check(queue.waiting() > 0, "packets wait in the queue")
-            w.sh("rmmod ip_conntrack")
+            w.unload_ours()
             w.check_equal(slab(), None, f"cache after round {turn}")
             if turn % 100 == 99:
                 print(f"    {turn + 1} of {rounds} rounds", flush=True)
@@ -97,7 +97,7 @@ def test_rules_never_load_stock(tracker):
         w.sh(f"{iptables} -t raw -A OUTPUT -p tcp --dport 1 -j CT --notrack")
     w.check(not w.loaded("nf_conntrack"), "stock is loaded")
     w.check(w.loaded("ipt_conntrack") and w.loaded("ip6t_CT"), "ours are not")
-    refused = w.sh("rmmod ip_conntrack 2>&1", check=False)
+    refused = w.sh("rmmod ip_conntrack_netlink; rmmod ip_conntrack 2>&1", check=False)
     w.check("in use" in refused, f"unloaded with rules: {refused}")
 
 

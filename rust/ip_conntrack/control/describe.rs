@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A connection as messages tell it.
+
+use conntrack::{netlink::entry::Entry, status::Status, tuple::Direction};
+use netfilter::{Account, Conn, Labels, HZ};
+use rcu_table::Ref;
+
+/// How a connection is looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    /// How many of those who hold it do not count: the looker's own.
+    pub held: u32,
+    /// Whether what was counted begins anew.
+    pub take_counters: bool,
+}
+
+/// Tells `tell` of a connection; callable from any context.
+pub fn describe(conn: &Ref<Conn>, view: View, tell: &mut dyn FnMut(&Entry<'_>)) {
+    // A copy, so that nothing is written under the lock.
+    let state = *Conn::lock(conn);
+    let status = conn.status();
+    let left = if status.contains(Status::CONFIRMED) {
+        conn.left().unwrap_or_default()
+    } else {
+        conn.pending_timeout()
+    };
+    let [mark, secmark] = conn.marks();
+    let mut room = [0; 256];
+    let context = conn
+        .secmark()
+        .and_then(|_| netfilter::context_of(secmark, &mut room));
+    let helper = conn.session().map(|session| session.helper());
+    let counters = if view.take_counters {
+        Account::take_counters
+    } else {
+        Account::counters
+    };
+    tell(&Entry {
+        tuples: [
+            conn.tuple(Direction::Original),
+            conn.tuple(Direction::Reply),
+        ],
+        zone: conn.zone(),
+        status,
+        timeout: left.as_secs(HZ),
+        state: &state,
+        mark: conn.mark().is_some().then_some(mark),
+        context: context.map(str::as_bytes),
+        id: conn.id(),
+        references: conn.references().saturating_sub(view.held),
+        master: conn
+            .master()
+            .map(|master| master.tuple(Direction::Original)),
+        counters: conn.counters().map(counters),
+        stamps: conn.stamps(),
+        helper: helper
+            .filter(|helper| helper.is_alive())
+            .map(|helper| helper.name()),
+        labels: conn.labels().map(Labels::words),
+        shifts: None,
+    });
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Lists that go on from one system call to the next: a place in the table is kept, and nothing
+//! else.
+
+use core::{ops::ControlFlow, sync::atomic::Ordering};
+
+use conntrack::{netlink::filter::Filter, tuple::Direction};
+use kernel::sync::rcu;
+use netfilter::{Conn, Net, ReadSide, Table};
+use rcu_table::{Node, Ref};
+
+use super::{candidate, Namespace};
+
+/// A place in a list.
+///
+/// Of a bucket the entries come in the order of their numbers, so that what has come and gone
+/// since the last look neither hides one nor shows one twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    bucket: usize,
+    /// The number of the last that was shown of this bucket.
+    after: Option<u64>,
+}
+
+/// How many buckets are looked through before others may run.
+const SLICE: usize = 256;
+
+/// Shows the connections of a namespace that a filter means, from a place on, until `show` breaks
+/// off; the one that it breaks off at was shown.
+pub fn connections(
+    net: &Net<Namespace>,
+    cursor: &mut Cursor,
+    filter: Option<&Filter>,
+    show: &mut dyn FnMut(&Ref<Conn>) -> ControlFlow<()>,
+) {
+    let now = netfilter::now();
+    let wanted = |conn: &Conn| {
+        conn.in_namespace(net.census())
+            && conn.is_live()
+            && !conn.expired(now)
+            && filter.is_none_or(|filter| filter.matches(&candidate(conn)))
+    };
+    walk(
+        net.tracker().shared.table(),
+        cursor,
+        wanted,
+        Conn::number,
+        show,
+    );
+}
+
+/// The same with those that are over, of which somebody is still to be told; of a network protocol,
+/// where `family` is its number and not zero.
+pub fn dying(
+    net: &Net<Namespace>,
+    cursor: &mut Cursor,
+    family: u8,
+    show: &mut dyn FnMut(&Ref<Conn>) -> ControlFlow<()>,
+) {
+    if net.census().kept().load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let wanted = |conn: &Conn| {
+        let number = conn.tuple(Direction::Original).family().number();
+        conn.in_namespace(net.census())
+            && conn.kept().is_some()
+            && (family == 0 || number == family.into())
+    };
+    walk(
+        net.tracker().shared.table(),
+        cursor,
+        wanted,
+        Conn::number,
+        show,
+    );
+}
+
+/// How many entries of a bucket are held at once.
+const HELD: usize = 32;
+
+/// The entries of a bucket with the lowest numbers, in their order.
+struct Lowest<E: Node> {
+    held: [Option<(u64, Ref<E>)>; HELD],
+    /// Whether there were more.
+    more: bool,
+}
+
+impl<E: Node> Lowest<E> {
+    fn new() -> Self {
+        Self {
+            held: [const { None }; HELD],
+            more: false,
+        }
+    }
+
+    /// Takes an entry in; another that has a higher number may have to go.
+    fn add(&mut self, number: u64, entry: Ref<E>) {
+        let mut new = Some((number, entry));
+        for place in &mut self.held {
+            match (&*place, &new) {
+                (_, None) => return,
+                (Some((known, _)), Some((number, _))) if known <= number => {}
+                _ => core::mem::swap(place, &mut new),
+            }
+        }
+        self.more |= new.is_some();
+    }
+}
+
+/// Shows the `wanted` entries of a table from a place on.
+fn walk<E: Node>(
+    table: &Table<E>,
+    cursor: &mut Cursor,
+    wanted: impl Fn(&E) -> bool,
+    number: fn(&E) -> u64,
+    show: &mut dyn FnMut(&Ref<E>) -> ControlFlow<()>,
+) {
+    while cursor.bucket < table.buckets() {
+        let mut lowest = Lowest::new();
+        let guard = rcu::read_lock();
+        for seen in table.bucket(cursor.bucket, &ReadSide::of(&guard)) {
+            let number = number(&seen);
+            if wanted(&seen) && cursor.after.is_none_or(|after| number > after) {
+                if let Some(entry) = seen.get() {
+                    lowest.add(number, entry);
+                }
+            }
+        }
+        drop(guard);
+        for (number, entry) in lowest.held.iter_mut().map_while(Option::take) {
+            cursor.after = Some(number);
+            if show(&entry).is_break() {
+                return;
+            }
+        }
+        if !lowest.more {
+            cursor.bucket = cursor.bucket.saturating_add(1);
+            cursor.after = None;
+        }
+        if lowest.more || cursor.bucket % SLICE == 0 {
+            netfilter::breathe();
+        }
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+//! ctnetlink: what `conntrack` and other programs ask of connections and expectations.
+#![forbid(unsafe_code)]
+
+mod connections;
+mod page;
+
+use kernel::prelude::*;
+use netfilter::nfnetlink::Registration;
+
+use crate::connections::Connections;
+
+module! {
+    type: Edge,
+    name: "ip_conntrack_netlink",
+    authors: ["The ip_conntrack developers"],
+    description: "Lists and changes connections by netlink",
+    license: "GPL v2",
+}
+
+pub(crate) struct Edge {
+    _connections: Registration<Connections>,
+}
+
+impl kernel::Module for Edge {
+    fn init(_: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _connections: Registration::new()?,
+        })
+    }
+}
