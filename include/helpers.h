@@ -23,7 +23,7 @@ struct work_struct;
 struct xt_tgchk_param;
 
 /* bindgen takes HZ from the user-space header, where it is another number. */
-enum { IPCT_HZ = HZ };
+enum { IPCT_HZ = HZ, IPCT_GFP_ATOMIC = GFP_ATOMIC };
 
 void ipct_spin_lock_init(spinlock_t *lock);
 void ipct_bucket_lock_init(spinlock_t *lock);
@@ -115,6 +115,11 @@ u32 ipct_netlink_port(const struct sk_buff *skb);
 struct net *ipct_skb_net(const struct sk_buff *skb);
 /* Adds bytes at the end of a packet, if there is room. */
 bool ipct_skb_append(struct sk_buff *skb, const void *bytes, size_t len);
+/* A packet for a message, its room (set to zero), its end. */
+struct sk_buff *ipct_message_new(size_t room);
+void *ipct_message_room(struct sk_buff *skb, size_t *len);
+void ipct_message_end(struct sk_buff *skb, size_t len);
+void ipct_message_free(struct sk_buff *skb);
 /* Sends a netlink message to a socket. */
 int ipct_netlink_answer(struct sock *from, u32 port, const void *message, size_t len);
 #endif

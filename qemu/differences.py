@@ -24,6 +24,8 @@ OTHERS = {
     "options": "TCP options behind the first 256 bytes of a packet are not seen",
     "netlink: counters": "of a list whose counters begin anew none are lost; stock loses those of the entry that did not "
                          "fit into a part of the list",
+    "event masks": "a rule's --ctevents and --expevents count also where nobody listened when the rule was made; stock "
+                   "forgets them then, unless nf_conntrack_events is 1",
     "buckets": "the table does not change its size yet, so nf_conntrack_buckets can only be read",
 }
 

@@ -572,7 +572,7 @@ impl Conn {
 
     /// Its namespace; of a template the first one.
     #[inline]
-    fn net(&self) -> *const raw::net {
+    pub(crate) fn net(&self) -> *const raw::net {
         #[cfg(CONFIG_NET_NS)]
         // SAFETY: written when the connection was made, never after (invariant).
         return unsafe {
@@ -613,6 +613,13 @@ impl Conn {
     pub fn id(&self) -> u32 {
         // CAST: a part of a hash is a hash.
         self.number() as u32
+    }
+
+    /// A number that tells what stands at an `address` from others of this connection.
+    pub(crate) fn number_of(&self, address: u64) -> u64 {
+        ID_KEY
+            .as_ref()
+            .map_or(0, |key| key.secret(address, self.number()))
     }
 
     /// The word in `skb->_nfct` for a packet of this connection.

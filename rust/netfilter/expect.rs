@@ -94,6 +94,14 @@ impl Expectation {
         &self.what
     }
 
+    /// A number that tells it from others and says nothing of its address.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        let address = core::ptr::from_ref(self) as u64;
+        // CAST: a part of a hash is a hash.
+        self.what.master.number_of(address) as u32
+    }
+
     /// Whether it is for a connection of this tuple in a zone of a namespace.
     #[must_use]
     pub fn expects(&self, tuple: &Tuple, zone: Zone, census: &Census) -> bool {

@@ -365,6 +365,27 @@ bool ipct_skb_append(struct sk_buff *skb, const void *bytes, size_t len)
 	return true;
 }
 
+struct sk_buff *ipct_message_new(size_t room)
+{
+	return alloc_skb(room, GFP_ATOMIC);
+}
+
+void *ipct_message_room(struct sk_buff *skb, size_t *len)
+{
+	*len = skb_tailroom(skb);
+	return memset(skb_tail_pointer(skb), 0, *len);
+}
+
+void ipct_message_end(struct sk_buff *skb, size_t len)
+{
+	skb_put(skb, len);
+}
+
+void ipct_message_free(struct sk_buff *skb)
+{
+	kfree_skb(skb);
+}
+
 int ipct_netlink_answer(struct sock *from, u32 port, const void *message, size_t len)
 {
 	struct sk_buff *skb = alloc_skb(len, GFP_KERNEL);

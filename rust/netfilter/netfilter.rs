@@ -18,6 +18,7 @@ mod helper;
 mod hook;
 mod lock;
 mod log;
+pub mod multicast;
 mod namespace;
 mod news;
 pub mod nfnetlink;

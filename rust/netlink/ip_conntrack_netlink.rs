@@ -3,29 +3,33 @@
 #![forbid(unsafe_code)]
 
 mod connections;
+mod events;
 mod page;
 
+use ip_conntrack::events::{listen, Listening};
 use kernel::prelude::*;
 use netfilter::nfnetlink::Registration;
 
-use crate::connections::Connections;
+use crate::{connections::Connections, events::Teller};
 
 module! {
     type: Edge,
     name: "ip_conntrack_netlink",
     authors: ["The ip_conntrack developers"],
-    description: "Lists and changes connections by netlink",
+    description: "Lists and changes connections by netlink, and tells of them",
     license: "GPL v2",
 }
 
 pub(crate) struct Edge {
     _connections: Registration<Connections>,
+    _events: Listening,
 }
 
 impl kernel::Module for Edge {
     fn init(_: &'static ThisModule) -> Result<Self> {
         Ok(Self {
             _connections: Registration::new()?,
+            _events: listen(&Teller)?,
         })
     }
 }

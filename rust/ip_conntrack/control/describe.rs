@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A connection as messages tell it.
 
-use conntrack::{netlink::entry::Entry, status::Status, tuple::Direction};
-use netfilter::{Account, Conn, Labels, HZ};
+use conntrack::{
+    netlink::{
+        entry::Entry,
+        expectation::{Expected, Flags},
+    },
+    status::Status,
+    tuple::{Direction, SourceMask},
+};
+use netfilter::{Account, Conn, Expectation, Labels, HZ};
 use rcu_table::Ref;
 
 /// How a connection is looked at.
@@ -58,5 +65,32 @@ pub fn describe(conn: &Ref<Conn>, view: View, tell: &mut dyn FnMut(&Entry<'_>)) 
             .map(|helper| helper.name()),
         labels: conn.labels().map(Labels::words),
         shifts: None,
+    });
+}
+
+/// Tells `tell` of an expectation; callable from any context.
+pub fn describe_expected(expectation: &Expectation, tell: &mut dyn FnMut(&Expected<'_>)) {
+    let what = expectation.what();
+    let left = what.expires.remaining(netfilter::now()).unwrap_or_default();
+    let helper = what.master.session().map(|session| session.helper());
+    tell(&Expected {
+        tuple: &what.tuple,
+        mask: if what.anyone {
+            SourceMask::ANYONE
+        } else {
+            SourceMask::host(what.tuple.family())
+        },
+        master: what.master.tuple(Direction::Original),
+        timeout: left.as_secs(HZ),
+        id: expectation.id(),
+        flags: if what.permanent {
+            Flags::PERMANENT
+        } else {
+            Flags::default()
+        },
+        class: what.class,
+        helper: helper
+            .filter(|helper| helper.is_alive())
+            .map(|helper| helper.name()),
     });
 }

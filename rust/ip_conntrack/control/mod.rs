@@ -21,7 +21,7 @@ use rcu_table::Ref;
 use crate::{events::Cause, expire};
 
 pub use self::{
-    describe::{describe, View},
+    describe::{describe, describe_expected, View},
     walk::{connections, dying, Cursor},
 };
 pub use crate::{
