@@ -354,7 +354,7 @@ impl<'a> Request<'a> {
         let values = values.value();
         let mask = self.table.get(ct::LABELS_MASK).map(|mask| mask.value());
         let fits = |mask: &[u8]| !mask.is_empty() && mask.len() == values.len();
-        if values.len() % size_of::<u32>() != 0 || !mask.is_none_or(fits) {
+        if values.len().checked_rem(size_of::<u32>()) != Some(0) || !mask.is_none_or(fits) {
             return Err(Error::Invalid);
         }
         // What is not said is cleared.

@@ -75,7 +75,7 @@ impl Parts {
 
 /// What a protocol's tuples have beside its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ports {
+enum Detail {
     /// Ports, or keys.
     Ports,
     Icmp,
@@ -83,7 +83,7 @@ enum Ports {
     Nothing,
 }
 
-impl Ports {
+impl Detail {
     fn of(number: u8) -> Self {
         match number {
             protocol::TCP | protocol::UDP | protocol::SCTP | protocol::GRE => Self::Ports,
@@ -129,22 +129,22 @@ fn write_ports(out: &mut Writer<'_>, flow: &Tuple) -> Written {
     out.u8(proto::NUM, flow.protocol())?;
     let (src, dst) = (flow.src_id(), flow.dst_id());
     let [kind, code] = dst;
-    match Ports::of(flow.protocol()) {
-        Ports::Ports => {
+    match Detail::of(flow.protocol()) {
+        Detail::Ports => {
             out.put(proto::SRC_PORT, &src)?;
             out.put(proto::DST_PORT, &dst)
         }
-        Ports::Icmp => {
+        Detail::Icmp => {
             out.put(proto::ICMP_ID, &src)?;
             out.u8(proto::ICMP_TYPE, kind)?;
             out.u8(proto::ICMP_CODE, code)
         }
-        Ports::Icmpv6 => {
+        Detail::Icmpv6 => {
             out.put(proto::ICMPV6_ID, &src)?;
             out.u8(proto::ICMPV6_TYPE, kind)?;
             out.u8(proto::ICMPV6_CODE, code)
         }
-        Ports::Nothing => Ok(()),
+        Detail::Nothing => Ok(()),
     }
 }
 
@@ -260,16 +260,16 @@ impl Fields {
     fn read_ports(&mut self, attribute: &Attribute<'_>, parts: Parts) -> Result<(), Error> {
         let table = PROTO.read_nested(attribute, Manner::Liberal)?;
         self.protocol = table.need(proto::NUM)?.u8()?;
-        let ports = Ports::of(self.protocol);
+        let ports = Detail::of(self.protocol);
         let policy = match ports {
-            Ports::Ports => PORTS,
-            Ports::Icmp => ICMP,
-            Ports::Icmpv6 => ICMPV6,
-            Ports::Nothing => return Ok(()),
+            Detail::Ports => PORTS,
+            Detail::Icmp => ICMP,
+            Detail::Icmpv6 => ICMPV6,
+            Detail::Nothing => return Ok(()),
         };
         policy.read_nested(attribute, Manner::Liberal)?;
         match ports {
-            Ports::Ports => {
+            Detail::Ports => {
                 let sides = [
                     (Parts::SRC_PORT, proto::SRC_PORT, &mut self.src_id),
                     (Parts::DST_PORT, proto::DST_PORT, &mut self.dst_id),
@@ -281,9 +281,9 @@ impl Fields {
                 }
                 Ok(())
             }
-            Ports::Icmp => self.read_message(&table, parts, &OF_ICMP),
-            Ports::Icmpv6 => self.read_message(&table, parts, &OF_ICMPV6),
-            Ports::Nothing => Ok(()),
+            Detail::Icmp => self.read_message(&table, parts, &OF_ICMP),
+            Detail::Icmpv6 => self.read_message(&table, parts, &OF_ICMPV6),
+            Detail::Nothing => Ok(()),
         }
     }
 

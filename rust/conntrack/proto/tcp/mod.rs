@@ -91,7 +91,7 @@ struct Place(u8);
 impl Place {
     #[inline]
     fn new(state: State, segment: Segment, direction: Direction) -> Self {
-        Self(state as u8 | (segment as u8) << 4 | (direction as u8) << 7)
+        Self(state as u8 | ((segment as u8) << 4) | ((direction as u8) << 7))
     }
 
     #[inline]
@@ -101,7 +101,7 @@ impl Place {
 
     #[inline]
     fn segment(self) -> Segment {
-        Segment::from_number(self.0 >> 4 & 7)
+        Segment::from_number((self.0 >> 4) & 7)
     }
 
     #[inline]

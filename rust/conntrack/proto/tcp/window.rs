@@ -94,7 +94,7 @@ impl Offer {
                 _ => {}
             }
         }
-        Self(flags.0 << 4 | scale & SCALE)
+        Self((flags.0 << 4) | (scale & SCALE))
     }
 
     fn flags(self) -> Flags {
@@ -287,7 +287,7 @@ impl Ends {
         });
         let [flags, _] = self.flags;
         self.flags = [original.flags | (flags & Flags::OF_BOTH), reply.flags];
-        self.scales = original.scale & SCALE | reply.scale << 4;
+        self.scales = (original.scale & SCALE) | (reply.scale << 4);
     }
 
     /// Whether one of them has the flag.

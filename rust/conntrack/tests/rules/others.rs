@@ -153,7 +153,7 @@ fn each_node_has_its_share() {
                     hash
                 };
                 let matches = sent.rule::<Cluster>().matches(&source(Family::Ipv4), asked);
-                assert_eq!(matches, (own >> node & 1 != 0) != (flags != 0));
+                assert_eq!(matches, ((own >> node) & 1 != 0) != (flags != 0));
             }
         }
     }
