@@ -54,9 +54,12 @@ impl Tally {
 /// A connection's address, and that of a count.
 type Key = (usize, usize);
 
+/// Counts, by that.
+type Shard = RBTree<Key, Arc<Tally>>;
+
 /// Who is counted where, of one namespace.
 pub(crate) struct Tallies {
-    shards: KVec<KBox<Guarded<RBTree<Key, Arc<Tally>>>>>,
+    shards: KVec<KBox<Guarded<Shard>>>,
 }
 
 /// A number that tells a thing from all others that live.
@@ -78,7 +81,7 @@ impl Tallies {
         Ok(Self { shards })
     }
 
-    fn of(&self, conn: usize) -> &Guarded<RBTree<Key, Arc<Tally>>> {
+    fn of(&self, conn: usize) -> &Guarded<Shard> {
         /// Bits of an address that connections have in common: they are of that size at least.
         const SAME: u32 = 8;
         &self.shards[(conn >> SAME) % SHARDS]
@@ -128,7 +131,7 @@ impl Tallies {
 }
 
 /// A count in which a connection stands and which nobody asks for any more.
-fn stale(tree: &RBTree<Key, Arc<Tally>>, conn: usize) -> Option<Key> {
+fn stale(tree: &Shard, conn: usize) -> Option<Key> {
     let mut from = 0;
     loop {
         let cursor = tree.cursor_lower_bound(&(conn, from))?;

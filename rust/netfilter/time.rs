@@ -24,7 +24,7 @@ pub fn real_ns() -> u64 {
 /// A span in nanoseconds.
 pub fn nanoseconds(span: Ticks) -> u64 {
     const SECOND: u64 = 1_000_000_000;
-    u64::from(span.as_u32()).saturating_mul(SECOND / HZ as u64)
+    u64::from(span.as_u32()).saturating_mul(SECOND / u64::from(HZ))
 }
 
 /// Whether anybody listens to events of connections; nfnetlink keeps the word.

@@ -27,7 +27,7 @@ fn hex(text: &str) -> Vec<u8> {
         .collect();
     digits
         .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
+        .map(|pair| (pair[0] << 4) | pair[1])
         .collect()
 }
 
@@ -253,7 +253,7 @@ fn kinds(message: &[u8]) -> Vec<u16> {
         .collect()
 }
 
-fn find<'a>(message: &'a [u8], kind: u16) -> Attribute<'a> {
+fn find(message: &[u8], kind: u16) -> Attribute<'_> {
     Attributes::new(&message[20..])
         .find(|attribute| attribute.kind() == kind)
         .unwrap()

@@ -202,7 +202,7 @@ fn read_all(bytes: &[u8], family: u8) {
     }
 }
 
-fn candidate<'a>(tuples: [&'a Tuple; 2]) -> Candidate<'a> {
+fn candidate(tuples: [&Tuple; 2]) -> Candidate<'_> {
     Candidate {
         tuples,
         zone: Zone::DEFAULT,
@@ -672,11 +672,11 @@ fn status_bits() {
     assert_eq!(set(confirmed | Status::ASSURED, 8), Err(Error::Busy));
     assert_eq!(set(confirmed | Status::SEEN_REPLY, 8), Err(Error::Busy));
     assert_eq!(set(confirmed, 9), Err(Error::Busy));
-    assert_eq!(set(confirmed, 8 | 1 << 9), Err(Error::Busy));
+    assert_eq!(set(confirmed, 8 | (1 << 9)), Err(Error::Busy));
     // Bits that users do not set are passed over.
-    let all = u32::MAX & !(1 | 1 << 9);
+    let all = u32::MAX & !(1 | (1 << 9));
     let kept = set(confirmed, all).unwrap();
-    assert_eq!(kept.bits(), 1 << 1 | 1 << 2 | 1 << 10 | 1 << 13);
+    assert_eq!(kept.bits(), (1 << 1) | (1 << 2) | (1 << 10) | (1 << 13));
 }
 
 /// A filter's parts by the bits of its flags, which of them are looked at, and with what errors.
@@ -728,7 +728,7 @@ fn filters_of_tuples() {
 
     for (number, six, first) in [(protocol::ICMP, false, 6), (protocol::ICMPV6, true, 9)] {
         let flow = if six { v6(number) } else { v4(number) };
-        let all = 0xb | 7 << first;
+        let all = 0xb | (7 << first);
         assert!(matches(all, &flow, &flow));
         let [kind, code] = flow.dst_id();
         let reply = if six { 129 } else { 0 };
@@ -817,10 +817,10 @@ fn filters() {
     for inside in [
         raw(filter::ORIG_FLAGS, &[0; 8]),
         raw(3, &[0; 4]),
-        raw(filter::ORIG_FLAGS | 1 << 15, &[0; 4]),
+        raw(filter::ORIG_FLAGS | (1 << 15), &[0; 4]),
         [raw(filter::ORIG_FLAGS, &[0; 4]), vec![0, 0, 0, 0]].concat(),
     ] {
-        let nested = |out: &mut Writer<'_>| out.put(ct::FILTER | 1 << 15, &inside);
+        let nested = |out: &mut Writer<'_>| out.put(ct::FILTER | (1 << 15), &inside);
         assert_eq!(read(0, &nested), Err(Error::Invalid));
     }
     // A tuple that is asked for has to be there, and its network protocol.
@@ -1002,7 +1002,7 @@ fn policies() {
         (raw(3, &[2]), Err(Error::Invalid), Err(Error::Invalid)),
         (raw(4, b"abc\0"), Ok(()), Ok(())),
         (raw(5, &[]), Err(Error::Invalid), Ok(())),
-        (raw(5 | 1 << 15, &[]), Ok(()), Ok(())),
+        (raw(5 | (1 << 15), &[]), Ok(()), Ok(())),
         (raw(6, &[1, 2]), Ok(()), Ok(())),
         (raw(6, &[1, 2, 3]), Err(Error::Range), Err(Error::Range)),
         // Of no rule, of no type, of a type beyond the last.
