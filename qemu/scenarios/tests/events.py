@@ -222,7 +222,7 @@ def test_masks_and_filters(tracker):
     other = "192.168.1.9"
     with e.world(tracker) as world:
         options = ("-e NEW", "-e UPDATES", "-e DESTROY", "-e NEW,DESTROY", "-e ALL", "-p udp", f"-s {C}", f"-d {other}",
-                   "-p udp --dport 53", "--src-nat", f"-p tcp --reply-port-src 80 -e NEW", "-o id -e DESTROY")
+                   "-p udp --dport 53", "--src-nat", "-p tcp --reply-port-src 80 -e NEW", "-o id -e DESTROY")
         watches = {option: e.Watch(option) for option in options}
         for watch in watches.values():
             watch.__enter__()
