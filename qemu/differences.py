@@ -22,6 +22,10 @@ OTHERS = {
     "retransmissions": "the count of equal acknowledgements stops at 255, where stock's begins anew and gives the "
                        "long timeout back",
     "options": "TCP options behind the first 256 bytes of a packet are not seen",
+    "netlink: shifts": "a shift of sequence numbers is kept where the connection was made with one, and a malformed one is "
+                       "refused of any connection; stock keeps them of all that users have made, and does not look at others",
+    "netlink: GRE": "of a connection that a user has made packets set the time as of any other; stock's has timeouts of "
+                    "zero, and keeps the time that the user gave",
     "netlink: counters": "of a list whose counters begin anew none are lost; stock loses those of the entry that did not "
                          "fit into a part of the list",
     "event masks": "a rule's --ctevents and --expevents count also where nobody listened when the rule was made; stock "

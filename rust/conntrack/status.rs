@@ -23,6 +23,8 @@ impl Status {
     pub const SRC_NAT: Self = Self(1 << 4);
     /// Its destination address is translated.
     pub const DST_NAT: Self = Self(1 << 5);
+    /// Its sequence numbers are shifted.
+    pub const SEQ_ADJUST: Self = Self(1 << 6);
     /// On its way out of the table.
     pub const DYING: Self = Self(1 << 9);
     /// Packets do not set its timeout back.

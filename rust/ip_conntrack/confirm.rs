@@ -55,8 +55,7 @@ fn finish(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
 fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtInfo) -> Verdict {
     let tracker = net.tracker();
     let shared = &tracker.shared;
-    let hashes = [Direction::Original, Direction::Reply]
-        .map(|direction| shared.hash(net, conn.zone().id(direction), conn.tuple(direction)));
+    let hashes = shared.hashes(net, &conn);
     // Before others find it, so that they hear of its begin first.
     if conn.is_listened() {
         conn.note(birth(&conn));

@@ -226,6 +226,11 @@ pub(crate) fn for_rule(
     })
 }
 
+/// Whether there is a helper of a name for a transport protocol.
+pub(crate) fn is_known(shared: &Shared, name: &[u8], protocol: u8) -> bool {
+    shared.helpers().hold(name, protocol).is_some()
+}
+
 /// Whether a new connection may be to a helper's port.
 #[inline]
 pub(crate) fn may_be_assigned(tracker: &Namespace, tuple: &Tuple) -> bool {

@@ -127,6 +127,13 @@ impl Shared {
         self.hash_words(zone, tuple) ^ net.hash_mix()
     }
 
+    /// The hashes of a connection's tuples.
+    #[inline]
+    pub(crate) fn hashes(&self, net: &Net<Namespace>, conn: &Conn) -> [u32; 2] {
+        [Direction::Original, Direction::Reply]
+            .map(|at| self.hash(net, conn.zone().id(at), conn.tuple(at)))
+    }
+
     /// The hash of a tuple where the namespace does not count.
     #[inline]
     pub(crate) fn hash_words(&self, zone: u16, tuple: &Tuple) -> u32 {

@@ -429,6 +429,7 @@ impl Origin {
             labels: tracker.has_labels(),
             timeouts: wishes.and_then(|wishes| wishes.timeouts.clone()),
             masks,
+            shifts: None,
         })?;
         if let Some(expectation) = expectation {
             self.marks = expectation.master().marks();

@@ -32,6 +32,7 @@ use crate::{
     extension::{Extension, Labels},
     helper::Session,
     namespace::{self, Census},
+    shifts::Shifts,
     siphash::HashKey,
     time,
 };
@@ -369,6 +370,11 @@ impl Conn {
     pub fn extension(&self) -> Option<&Extension> {
         // SAFETY: null, or owned for as long as this has memory (invariant).
         unsafe { (*self.head()).ext.cast::<Extension>().as_ref() }
+    }
+
+    /// By how much its sequence numbers are shifted, if a user has said so.
+    pub fn shifts(&self) -> Option<&Shifts> {
+        self.extension()?.extras().shifts.as_deref()
     }
 
     /// The labels, if it can have any.

@@ -12,7 +12,7 @@ use core::{
 use conntrack::{event::Events, timeouts::Timeouts};
 use kernel::{prelude::*, sync::Arc};
 
-use crate::helper::Session;
+use crate::{helper::Session, shifts::Shifts};
 
 /// Bytes of `struct nf_ct_ext` in front of its data.
 const HEAD: usize = offset_of!(raw::nf_ct_ext, data);
@@ -28,6 +28,8 @@ pub struct Extras {
     pub timeouts: Option<Arc<Timeouts>>,
     /// Which of its events, and of those of what it announces, are told; `None` for all.
     pub masks: Option<[Events; 2]>,
+    /// By how much its sequence numbers are shifted.
+    pub shifts: Option<KBox<Shifts>>,
 }
 
 /// A connection's extras.
@@ -58,6 +60,7 @@ impl Extension {
             labels: false,
             timeouts: None,
             masks: None,
+            shifts: None,
         } = extras
         else {
             let mut head = [0; HEAD];
@@ -135,13 +138,12 @@ impl Labels {
         })
     }
 
-    /// Puts `values` where `mask` has bits; whether anything has changed.
-    pub fn replace(&self, values: &[u32; Self::WORDS], mask: &[u32; Self::WORDS]) -> bool {
+    /// Makes of each word what `new` makes of its place and value; whether any has changed.
+    pub fn change(&self, new: impl Fn(usize, u32) -> u32) -> bool {
         let mut changed = false;
-        for ((word, value), mask) in self.0.iter().zip(values).zip(mask) {
-            let new = |old: u32| (old & !mask) | (value & mask);
+        for (at, word) in self.0.iter().enumerate() {
             let done = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-                (new(old) != old).then(|| new(old))
+                Some(new(at, old)).filter(|new| *new != old)
             });
             changed |= done.is_ok();
         }

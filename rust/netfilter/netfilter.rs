@@ -26,6 +26,7 @@ pub mod percpu;
 mod proc;
 mod rcu;
 mod security;
+mod shifts;
 mod siphash;
 mod skb;
 mod slot;
@@ -53,6 +54,7 @@ pub use self::{
     proc::{Listing, Mode, Place, ProcFile},
     rcu::ReadSide,
     security::{context_of, Room as ContextRoom},
+    shifts::Shifts,
     siphash::HashKey,
     skb::{Attached, Skb, Window},
     slot::{Filled, Slot},

@@ -6,7 +6,7 @@ use core::{ffi::CStr, ops::ControlFlow};
 use conntrack::netlink::{
     filter::Filter,
     kind::message,
-    request::{self, Request},
+    request::{self, Key, Request},
     stats,
     write::{flag, Header},
     Error,
@@ -53,6 +53,7 @@ impl Subsystem for Connections {
         match asked.message() {
             message::GET | message::GET_CTRZERO if dump => list(asked),
             message::GET | message::GET_CTRZERO => get(asked),
+            message::NEW => new(asked),
             message::DELETE => delete(asked),
             message::GET_STATS_CPU if dump => list_cpus(),
             message::GET_STATS_CPU => Ok(Answer::Done),
@@ -125,6 +126,29 @@ fn cause(asked: &Asked<'_>) -> Cause {
         port: asked.sender().port,
         echo: asked.has(flag::ECHO),
     }
+}
+
+/// Makes a connection, or changes the one that is there.
+fn new(asked: &Asked<'_>) -> Result<Answer<List>, Error> {
+    let request = read(asked)?;
+    let tuples = request.tuples()?;
+    let tuple = tuples.original.or(tuples.reply);
+    let found = tuple.and_then(|tuple| {
+        let key = Key {
+            zone: tuples.zone,
+            tuple,
+        };
+        control::find(asked.net(), &key)
+    });
+    match found {
+        Some(_) if asked.has(flag::EXCL) => return Err(Error::Exists),
+        Some(conn) => control::change(asked.net(), &conn, &request, cause(asked))?,
+        None if asked.has(flag::CREATE) => {
+            control::create(asked.net(), &request, &tuples, cause(asked))?;
+        }
+        None => return Err(Error::NotFound),
+    }
+    Ok(Answer::Done)
 }
 
 fn delete(asked: &Asked<'_>) -> Result<Answer<List>, Error> {

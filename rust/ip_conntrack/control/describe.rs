@@ -9,7 +9,7 @@ use conntrack::{
     status::Status,
     tuple::{Direction, SourceMask},
 };
-use netfilter::{Account, Conn, Expectation, Labels, HZ};
+use netfilter::{Account, Conn, Expectation, Labels, Shifts, HZ};
 use rcu_table::Ref;
 
 /// How a connection is looked at.
@@ -64,7 +64,10 @@ pub fn describe(conn: &Ref<Conn>, view: View, tell: &mut dyn FnMut(&Entry<'_>)) 
             .filter(|helper| helper.is_alive())
             .map(|helper| helper.name()),
         labels: conn.labels().map(Labels::words),
-        shifts: None,
+        shifts: conn
+            .shifts()
+            .filter(|_| status.contains(Status::SEQ_ADJUST))
+            .map(Shifts::get),
     });
 }
 

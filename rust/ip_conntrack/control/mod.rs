@@ -3,6 +3,7 @@
 //!
 //! All of this runs in process context and may sleep, but for [`describe`].
 
+mod change;
 mod describe;
 mod walk;
 
@@ -21,6 +22,7 @@ use rcu_table::Ref;
 use crate::{events::Cause, expire};
 
 pub use self::{
+    change::{change, create},
     describe::{describe, describe_expected, View},
     walk::{connections, dying, Cursor},
 };
