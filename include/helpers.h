@@ -62,7 +62,7 @@ unsigned int ipct_param_array(const struct module *module, const char *name, u16
 			      unsigned int room);
 /* The transport protocol that a rule names, or -1. */
 int ipct_rule_protocol(const struct xt_tgchk_param *rule);
-u32 ipct_jhash(const u32 *words, unsigned int count, u32 seed);
+u32 ipct_jhash(u32 word, u32 seed);
 bool ipct_skb_linearize(struct sk_buff *skb);
 u32 ipct_skb_mark(const struct sk_buff *skb);
 void ipct_skb_set_mark(struct sk_buff *skb, u32 mark);

@@ -164,13 +164,11 @@ mod tests {
 
     #[test]
     fn jhash_is_the_kernels() {
-        // As a cluster's other firewalls have it: 192.168.1.6 with the seed 0xdeadbeef, and words
-        // of an IPv6 address.
+        // As a cluster's other firewalls have it, of 192.168.1.6.
         assert_eq!(
-            netfilter::xtables::jhash(&[0x0601_a8c0], 0xdead_beef),
+            netfilter::xtables::jhash(0x0601_a8c0, 0xdead_beef),
             0xf5a1_2e36
         );
-        assert_eq!(netfilter::xtables::jhash(&[1, 2, 3, 4], 5), 0x7355_8c35);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Where we differ from the stock tracker on purpose, each with its reason; the tests read it here.
 
-None of them lets a packet in that stock keeps out.
+None of them lets a packet in that stock keeps out, but for two that say so: "templates" (in the table
+raw, behind a rule with the target CT) and "connlimit: ends".
 """
 
 # Of /proc/sys/net/netfilter/nf_conntrack_*.
@@ -30,6 +31,14 @@ OTHERS = {
                          "fit into a part of the list",
     "event masks": "a rule's --ctevents and --expevents count also where nobody listened when the rule was made; stock "
                    "forgets them then, unless nf_conntrack_events is 1",
+    "templates": "what carries a rule's wish (target CT) and has not met the tracker is INVALID to conntrack, state and "
+                 "connmark, as any packet before the tracker; stock takes it for a new connection, and marks the rule's",
+    "ctexpire": "before a connection is confirmed its time has not begun, and is 0; stock compares a span of time with a "
+                "point in it",
+    "questions": "a rule of the match conntrack that asks what is not known is refused; stock takes no notice of that part",
+    "connlimit: ends": "the last packets of an address's last connection pass; stock drops them where a rule looks at all",
+    "connlimit: no connection": "what is not tracked counts itself alone; stock counts others of the moment too",
+    "revisions": "a revision that there is not is ENOENT for all matches, for ours are registered by family",
     "buckets": "the table does not change its size yet, so nf_conntrack_buckets can only be read",
 }
 

@@ -45,10 +45,16 @@ def counted(iptables, table):
     return [(rule, int(packets)) for packets, rule in lines]
 
 
+def check_same(found, expected, what):
+    """Fails unless lists of lines are the same; says which lines are not."""
+    changed = list(difflib.unified_diff(expected, found, "expected", "found", lineterm="", n=0))
+    w.check(not changed, "\n".join([what, *changed]))
+
+
 def check_counted(iptables, table, expected):
     """Fails unless a table has just these rules, and each has counted just so many packets."""
     found = counted(iptables, table)
-    w.check_equal([rule for rule, _ in found], [rule for rule, _ in expected], f"{iptables}: rules that were made")
+    check_same([rule for rule, _ in found], [rule for rule, _ in expected], f"{iptables}: rules that were made")
     wrong = [f"{rule}: {packets}, expected {right}"
              for (rule, packets), (_, right) in zip(found, expected, strict=True) if packets != right]
     w.check(not wrong, f"{iptables}: packets that rules counted: " + "; ".join(wrong))
@@ -62,8 +68,7 @@ def check_comes_back(iptables):
 
     text = save(iptables)
     w.run_inside("firewall", f"{iptables}-restore", "-c", input=text)
-    changed = difflib.unified_diff(rules(text), rules(save(iptables)), lineterm="", n=0)
-    w.check_equal(list(changed), [], f"{iptables}: what is other after it was saved and restored")
+    check_same(rules(save(iptables)), rules(text), f"{iptables}: what was saved and restored")
 
 
 def check_nobody_elses(tracker):

@@ -199,9 +199,9 @@ int ipct_rule_protocol(const struct xt_tgchk_param *rule)
 	return -1;
 }
 
-u32 ipct_jhash(const u32 *words, unsigned int count, u32 seed)
+u32 ipct_jhash(u32 word, u32 seed)
 {
-	return jhash2(words, count, seed);
+	return jhash_1word(word, seed);
 }
 
 bool ipct_skb_linearize(struct sk_buff *skb)

@@ -2,32 +2,72 @@
 //! Counts of connections that rules keep, which are right at any time: a connection leaves them
 //! when it is over, or when its memory goes.
 //!
-//! Nobody walks over the connections of a count. Each namespace has a list of who is counted where,
-//! found by the connection.
+//! A count knows its connections, and each namespace has a list of who is counted where, found by
+//! the connection; so nobody walks over all of either.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
-use conntrack::status::Status;
+use conntrack::{status::Status, time::Instant};
 use kernel::{
     prelude::*,
     rbtree::{Entry, RBTree, RBTreeNodeReservation},
     sync::Arc,
 };
+use rcu_table::{Node, Ref};
 
 use crate::{conn::Conn, lock::Guarded};
 
-/// How many locks and trees there are; a power of two, more than CPUs that often meet.
+/// How many locks and trees a namespace has; more than CPUs that often meet.
 const SHARDS: usize = 16;
 
+/// How many of a count's connections are looked at in one go.
+const STEPS: usize = 16;
+
+/// How many of them are given out that have expired.
+const EXPIRED: usize = 4;
+
 /// A count of connections.
-#[derive(Default)]
 pub struct Tally {
     count: AtomicU32,
     /// Whether nobody asks any more.
     retired: AtomicBool,
+    members: KBox<Guarded<Members>>,
+}
+
+/// The connections of a count, by their addresses.
+///
+/// # Invariants
+///
+/// While the lock over it is held, all that stand in it have memory: a connection takes itself out
+/// before that goes (`Conn::uncount`).
+struct Members {
+    tree: RBTree<usize, ()>,
+    /// Where the next look begins.
+    next: usize,
 }
 
 impl Tally {
+    /// Of none; callable from any context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new() -> Result<Arc<Self>> {
+        let members = Members {
+            tree: RBTree::new(),
+            next: 0,
+        };
+        let this = Self {
+            count: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+            members: Guarded::new(members, GFP_ATOMIC)?,
+        };
+        Ok(Arc::new(this, GFP_ATOMIC)?)
+    }
+
     /// How many are counted.
     #[inline]
     #[must_use]
@@ -49,17 +89,81 @@ impl Tally {
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
+
+    /// Some of the connections whose time is over, though they were not taken out yet. Where there
+    /// are many, only some are looked at, others the next time.
+    #[must_use]
+    pub fn expired(&self, now: Instant) -> [Option<Ref<Conn>>; EXPIRED] {
+        let mut found = [const { None }; EXPIRED];
+        self.members.with(|members| {
+            let mut places = found.iter_mut().peekable();
+            for _ in 0..STEPS {
+                // None is given back here, under the lock: it might be the last.
+                if places.peek().is_none() {
+                    break;
+                }
+                let Some(cursor) = members.tree.cursor_lower_bound(&members.next) else {
+                    members.next = 0;
+                    break;
+                };
+                let (address, ()) = cursor.current();
+                members.next = address.wrapping_add(1);
+                let Some(conn) = NonNull::new(*address as *mut Conn) else {
+                    continue;
+                };
+                // SAFETY: it has memory, by the invariant of `Members`.
+                if !unsafe { conn.as_ref() }.expired(now) || !unsafe { conn.as_ref() }.try_get() {
+                    continue;
+                }
+                if let Some(place) = places.next() {
+                    // SAFETY: the count that was just taken goes to the reference.
+                    *place = Some(unsafe { Ref::from_raw(conn) });
+                }
+            }
+        });
+        found
+    }
+
+    fn has(&self, conn: usize) -> bool {
+        self.members
+            .with(|members| members.tree.get(&conn).is_some())
+    }
+
+    /// Counts a connection; whether it was not counted before.
+    fn join(&self, conn: usize) -> Result<bool> {
+        let room = RBTreeNodeReservation::new(GFP_ATOMIC)?;
+        Ok(self.members.with(|members| {
+            let Entry::Vacant(place) = members.tree.entry(conn) else {
+                return false;
+            };
+            place.insert((), room);
+            self.add();
+            true
+        }))
+    }
+
+    /// Counts it no more.
+    fn leave(&self, conn: usize) {
+        let node = self.members.with(|members| {
+            let node = members.tree.remove_node(&conn);
+            if node.is_some() {
+                self.sub();
+            }
+            node
+        });
+        drop(node);
+    }
 }
 
 /// A connection's address, and that of a count.
 type Key = (usize, usize);
 
-/// Counts, by that.
-type Shard = RBTree<Key, Arc<Tally>>;
+/// Some of those who are counted, and where.
+type Shard = Guarded<RBTree<Key, Arc<Tally>>>;
 
 /// Who is counted where, of one namespace.
 pub(crate) struct Tallies {
-    shards: KVec<KBox<Guarded<Shard>>>,
+    shards: KVec<KBox<Shard>>,
 }
 
 /// A number that tells a thing from all others that live.
@@ -81,33 +185,25 @@ impl Tallies {
         Ok(Self { shards })
     }
 
-    fn of(&self, conn: usize) -> &Guarded<Shard> {
-        /// Bits of an address that connections have in common: they are of that size at least.
+    fn of(&self, conn: usize) -> &Shard {
+        /// Bits of an address that connections have in common: they are about of that size.
         const SAME: u32 = 8;
         &self.shards[(conn >> SAME) % SHARDS]
     }
 
-    /// Whether a connection is counted in `tally`.
-    fn has(&self, conn: &Conn, tally: &Tally) -> bool {
-        let key = (address(conn), address(tally));
-        self.of(key.0).with(|tree| tree.get(&key).is_some())
-    }
-
-    /// Counts a connection in `tally` unless it is counted there; callable from any context.
+    /// Notes that a connection is counted in `tally`; callable from any context.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    fn add(&self, conn: &Conn, tally: &Arc<Tally>) -> Result {
-        let key = (address(conn), address(&**tally));
+    fn note(&self, conn: usize, tally: &Arc<Tally>) -> Result {
         let room = RBTreeNodeReservation::new(GFP_ATOMIC)?;
-        self.of(key.0).with(|tree| {
+        self.of(conn).with(|tree| {
             // What rules have left that are no more, so that these do not become many.
-            while let Some(stale) = stale(tree, key.0) {
+            while let Some(stale) = stale(tree, conn) {
                 drop(tree.remove_node(&stale));
             }
-            if let Entry::Vacant(place) = tree.entry(key) {
-                tally.add();
+            if let Entry::Vacant(place) = tree.entry((conn, address(&**tally))) {
                 place.insert(tally.clone(), room);
             }
         });
@@ -115,23 +211,22 @@ impl Tallies {
     }
 
     /// Takes a connection out of all counts.
-    pub(crate) fn forget(&self, conn: &Conn) {
-        let at = address(conn);
+    fn forget(&self, conn: usize) {
         loop {
-            let taken = self.of(at).with(|tree| {
-                let cursor = tree.cursor_lower_bound_mut(&(at, 0))?;
+            let taken = self.of(conn).with(|tree| {
+                let cursor = tree.cursor_lower_bound_mut(&(conn, 0))?;
                 let (key, _) = cursor.current();
-                (key.0 == at).then(|| cursor.remove_current().1)
+                (key.0 == conn).then(|| cursor.remove_current().1)
             });
             let Some(node) = taken else { return };
             let (_, tally) = node.to_key_value();
-            tally.sub();
+            tally.leave(conn);
         }
     }
 }
 
 /// A count in which a connection stands and which nobody asks for any more.
-fn stale(tree: &Shard, conn: usize) -> Option<Key> {
+fn stale(tree: &RBTree<Key, Arc<Tally>>, conn: usize) -> Option<Key> {
     let mut from = 0;
     loop {
         let cursor = tree.cursor_lower_bound(&(conn, from))?;
@@ -150,19 +245,23 @@ impl Conn {
     /// Counts it in `tally` until it is over; `false` where there is no memory. Once counted it
     /// stays so, however often this is called.
     #[must_use]
-    pub fn count_in(&self, tally: &Arc<Tally>) -> bool {
-        let tallies = self.census().tallies();
-        if self.is_tallied() && tallies.has(self, tally) {
+    pub fn count_in(this: &Ref<Self>, tally: &Arc<Tally>) -> bool {
+        let at = address(&**this);
+        if this.is_tallied() && tally.has(at) {
             return true;
         }
-        self.set_tallied();
-        if tallies.add(self, tally).is_err() {
+        this.set_tallied();
+        let Ok(joined) = tally.join(at) else {
+            return false;
+        };
+        if joined && this.census().tallies().note(at, tally).is_err() {
+            tally.leave(at);
             return false;
         }
-        // Both bits are in one word, and the list has a lock: whoever takes the connection out of
+        // Both bits are in one word, and the lists have locks: whoever takes the connection out of
         // the table either sees that it is counted, after this, or has said so before.
-        if self.status().contains(Status::DYING) {
-            self.uncount();
+        if this.status().contains(Status::DYING) {
+            this.uncount();
         }
         true
     }
@@ -171,7 +270,7 @@ impl Conn {
     #[inline]
     pub fn uncount(&self) {
         if self.is_tallied() {
-            self.census().tallies().forget(self);
+            self.census().tallies().forget(address(self));
         }
     }
 }

@@ -5,7 +5,7 @@
 use zerocopy_derive::{FromBytes, Immutable, KnownLayout};
 
 use super::{Refused, Rule};
-use crate::tuple::{Address, Family};
+use crate::tuple::Address;
 
 /// The match `cluster`, revision 0.
 #[derive(FromBytes, Immutable, KnownLayout)]
@@ -38,16 +38,14 @@ impl Rule for Cluster {
 
 impl Cluster {
     /// Whether a connection is this firewall's: `source` began it, or the one that has announced
-    /// it. `hash` is the kernel's jhash2 of words with a seed, which all firewalls of the cluster
+    /// it. `hash` is the kernel's jhash of a word with a seed, which all firewalls of the cluster
     /// must agree on. Of a packet without a connection the answer is no, inverted or not.
     #[must_use]
-    pub fn matches(&self, source: &Address, hash: impl FnOnce(&[u32], u32) -> u32) -> bool {
-        let [first, ..] = &source.words;
-        let words = match source.family {
-            Family::Ipv4 => core::slice::from_ref(first),
-            Family::Ipv6 => &source.words,
-        };
-        let hash = u64::from(hash(words, self.seed));
+    pub fn matches(&self, source: &Address, hash: impl FnOnce(u32, u32) -> u32) -> bool {
+        // Of an IPv6 address stock takes the first word alone, and there may be stock firewalls
+        // in the cluster.
+        let [first, ..] = source.words;
+        let hash = u64::from(hash(first, self.seed));
         // Each node gets as many hashes. CAST: the upper half of a product of two words is one.
         let node = (hash.wrapping_mul(self.nodes.into()) >> 32) as u32;
         let is_own = self.own.checked_shr(node).unwrap_or(0) & 1 != 0;

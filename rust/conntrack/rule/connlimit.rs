@@ -36,10 +36,17 @@ impl Connlimit {
         key
     }
 
+    /// Whether so many connections are more than the rule's limit.
+    #[inline]
+    #[must_use]
+    pub fn is_above(&self, connections: u32) -> bool {
+        connections > self.limit
+    }
+
     /// Whether so many connections are what the rule asks for.
     #[inline]
     #[must_use]
     pub fn matches(&self, connections: u32) -> bool {
-        (connections > self.limit) != (self.flags & INVERTED != 0)
+        self.is_above(connections) != (self.flags & INVERTED != 0)
     }
 }

@@ -149,7 +149,7 @@ impl Limit {
             return known;
         }
         let room = RBTreeNodeReservation::new(GFP_ATOMIC).ok()?;
-        let tally = Arc::new(Tally::default(), GFP_ATOMIC).ok()?;
+        let tally = Tally::new().ok()?;
         let users = AtomicU32::new(0);
         let new = Arc::new(Count { tally, users }, GFP_ATOMIC).ok()?;
         Some(slot.with(|slot| {
@@ -285,7 +285,7 @@ impl Early {
             let Some(first) = self.pop() else { return };
             match find(net, first.zone, &first.tuple, read) {
                 Some(conn) => {
-                    let _ = conn.count_in(&first.count);
+                    let _ = Conn::count_in(&conn, &first.count);
                 }
                 None if first.has_gone() => {}
                 None => {
@@ -319,36 +319,53 @@ fn connections(rule: &connlimit::Connlimit, limit: &Limit, packet: &Packet<'_>) 
     };
     limit.early.settle(net, packet.read);
     let count = limit.count((zone.number(), rule.key(src, dst)))?;
-    if let Some((conn, _)) = packet.skb.conn() {
-        add(&conn, &count)?;
-    } else {
-        let tuple = packet::flow_of(family, bytes)?;
-        match find(net, zone, &tuple, packet.read) {
-            Some(conn) => add(&conn, &count)?,
-            None => {
-                let waiting = Waiting::new(tuple, zone, count);
-                let connections = waiting.count.count();
-                return limit.early.push(waiting).then_some(connections);
-            }
+    let known = match packet.skb.conn() {
+        Some((conn, _)) => Ok(conn),
+        None => {
+            let tuple = packet::flow_of(family, bytes)?;
+            find(net, zone, &tuple, packet.read).ok_or(tuple)
+        }
+    };
+    match known {
+        Ok(conn) => {
+            add(&conn, &count)?;
+            Some(settled(net, rule, &count))
+        }
+        Err(tuple) => {
+            let waiting = Waiting::new(tuple, zone, count);
+            let connections = settled(net, rule, &waiting.count);
+            limit.early.push(waiting).then_some(connections)
         }
     }
-    // The packet is of one, be it over.
-    Some(count.count().max(1))
+}
+
+/// How many are counted; at least that which the packet is of, be it over.
+fn settled(net: &Net<Namespace>, rule: &connlimit::Connlimit, count: &Tally) -> u32 {
+    if rule.is_above(count.count()) {
+        // The time of some may be over, and nobody has looked at them since.
+        for conn in count.expired(netfilter::now()).iter().flatten() {
+            net.tracker().shared.kill(conn);
+        }
+    }
+    count.count().max(1)
 }
 
 /// Counts a connection, unless it was there before its count; `None` where there is no memory.
 fn add(conn: &Ref<Conn>, count: &Arc<Tally>) -> Option<()> {
     let status = conn.status();
-    if status.contains(Status::CONFIRMED) {
+    let confirmed = status.contains(Status::CONFIRMED);
+    if confirmed && status.contains(Status::ASSURED) && count.count() != 0 {
         // As with stock, a rule that is new counts but the first of those that are long open.
-        if status.contains(Status::ASSURED) && count.count() != 0 {
-            return Some(());
-        }
-        if Conn::lock(conn).is_over() {
-            return Some(());
-        }
+        return Some(());
     }
-    conn.count_in(count).then_some(())
+    if !Conn::count_in(conn, count) {
+        return None;
+    }
+    // Asked afterwards: if it is over from here on, whoever sees that takes it out.
+    if confirmed && Conn::lock(conn).is_over() {
+        conn.uncount();
+    }
+    Some(())
 }
 
 impl Part for Connlimit {

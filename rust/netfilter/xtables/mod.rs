@@ -110,12 +110,11 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// The kernel's jhash2 of words.
+/// The kernel's jhash of a word.
 #[must_use]
-pub fn jhash(words: &[u32], seed: u32) -> u32 {
-    // CAST: the few words of an address.
-    // SAFETY: so many words.
-    unsafe { raw::ipct_jhash(words.as_ptr(), words.len() as u32, seed) }
+pub fn jhash(word: u32, seed: u32) -> u32 {
+    // SAFETY: a pure function of its arguments.
+    unsafe { raw::ipct_jhash(word, seed) }
 }
 
 /// The error for a rule that was refused, with a line in the log that says why.

@@ -144,7 +144,7 @@ pub fn target_of<T: Target>(module: &'static ThisModule, family: Family) -> Entr
         checkentry: Some(Shims::<T>::check_target),
         destroy: Some(Shims::<T>::destroy_target),
         me: module.as_ptr().cast(),
-        table: T::TABLE.map_or(core::ptr::null(), CStr::as_char_ptr).cast(),
+        table: T::TABLE.map_or(core::ptr::null(), |table| table.as_char_ptr()),
         targetsize: size,
         usersize: user_size,
         family: family.number(),

@@ -259,7 +259,7 @@ unsafe fn place_of<'a>(
         c""
     } else {
         // SAFETY: by the contract of this function.
-        unsafe { CStr::from_char_ptr(table.cast()) }
+        unsafe { CStr::from_char_ptr(table) }
     };
     Some(Place {
         family: Family::from_number(family.into())?,

@@ -104,6 +104,7 @@ fn connections_above_and_up_to() {
         let sent = Sent::new(&words(&[0, 0, 0, 0, 3, flags]));
         let rule = sent.rule::<Connlimit>();
         for connections in 0..6 {
+            assert_eq!(rule.is_above(connections), connections > 3);
             assert_eq!(rule.matches(connections), (connections > 3) != inverted);
         }
     }
@@ -133,41 +134,36 @@ fn connections_of_a_network() {
 
 #[test]
 fn each_node_has_its_share() {
-    let source = |family| Address {
-        family,
-        words: [1, 2, 3, 4],
-    };
-    // Four nodes; a quarter of all hashes each.
-    for (hash, node) in [
-        (0, 0),
-        (0x3fff_ffff, 0),
-        (0x4000_0000, 1),
-        (0x8000_0000, 2),
-        (0xffff_ffff, 3),
-    ] {
-        for own in 0..16 {
-            for flags in [0, 1] {
+    // Of an IPv6 address the first word counts, as with stock.
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let source = Address {
+            family,
+            words: [1, 2, 3, 4],
+        };
+        // Four nodes; a quarter of all hashes each.
+        for (hash, node) in [
+            (0, 0),
+            (0x3fff_ffff, 0),
+            (0x4000_0000, 1),
+            (0x8000_0000, 2),
+            (0xffff_ffff, 3),
+        ] {
+            for (own, flags) in (0..16).flat_map(|own| [(own, 0), (own, 1)]) {
                 let sent = Sent::new(&words(&[4, own, 7, flags]));
-                let asked = |words: &[u32], seed| {
-                    assert_eq!((words, seed), (&[1][..], 7));
+                let asked = |word, seed| {
+                    assert_eq!((word, seed), (1, 7));
                     hash
                 };
-                let matches = sent.rule::<Cluster>().matches(&source(Family::Ipv4), asked);
-                assert_eq!(matches, ((own >> node) & 1 != 0) != (flags != 0));
+                let matches = sent.rule::<Cluster>().matches(&source, asked);
+                assert_eq!(matches, (own >> node & 1 != 0) != (flags != 0));
             }
         }
+        let sent = Sent::new(&words(&[32, 1 << 31, 0, 0]));
+        assert!(sent.rule::<Cluster>().matches(&source, |_, _| u32::MAX));
+        // Of no nodes none is this one.
+        let sent = Sent::new(&words(&[0, 0, 0, 0]));
+        assert!(!sent.rule::<Cluster>().matches(&source, |_, _| 9));
     }
-    let sent = Sent::new(&words(&[32, 1 << 31, 0, 0]));
-    let asked = |words: &[u32], _| {
-        assert_eq!(words, [1, 2, 3, 4]);
-        u32::MAX
-    };
-    assert!(sent.rule::<Cluster>().matches(&source(Family::Ipv6), asked));
-    // Of no nodes the first is the only one.
-    let sent = Sent::new(&words(&[0, 0, 0, 0]));
-    assert!(!sent
-        .rule::<Cluster>()
-        .matches(&source(Family::Ipv4), |_, _| 9));
 }
 
 #[test]
