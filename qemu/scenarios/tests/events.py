@@ -300,7 +300,8 @@ def test_eviction(tracker):
         world.client.send(w.udp(C, S, 2000, 53))
         settle()
         told = [line.split()[0] for line in watch.lines()[many:]]
-        w.check_equal(told, ["[DESTROY]", "[NEW]"], "what is told")
+        # Stock takes out all that may go of a bucket.
+        w.check(len(told) > 1 and told == ["[DESTROY]"] * (len(told) - 1) + ["[NEW]"], f"what is told: {told}")
 
 
 def test_settings(tracker):
