@@ -155,7 +155,7 @@ fn each_node_has_its_share() {
                     hash
                 };
                 let matches = sent.rule::<Cluster>().matches(&source, asked);
-                assert_eq!(matches, (own >> node & 1 != 0) != (flags != 0));
+                assert_eq!(matches, ((own >> node) & 1 != 0) != (flags != 0));
             }
         }
         let sent = Sent::new(&words(&[32, 1 << 31, 0, 0]));
