@@ -115,7 +115,7 @@ pub fn tuple_of(family: Family, bytes: Bytes<'_>) -> Option<Tuple> {
 /// what its transport header says.
 ///
 /// `None` says nothing of the packet: [`Packet::parse`] does.
-#[inline(always)]
+#[inline]
 pub fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Tuple, Transport<'_>)> {
     let (network, at) = ip::usual(family, bytes)?;
     let transport = match network.protocol {

@@ -19,7 +19,9 @@ use proptest::prelude::*;
 
 /// All that the tracker does with bytes.
 fn track(family: Family, bytes: &[u8], len: u32) {
-    let Ok(packet) = Packet::parse(family, Bytes::new(bytes, len, &())) else {
+    let parsed = Packet::parse(family, Bytes::new(bytes, len, &()));
+    common::short_way_agrees(family, Bytes::new(bytes, len, &()), &parsed);
+    let Ok(packet) = parsed else {
         return;
     };
     if let Some(checksum) = packet.checksum() {

@@ -77,7 +77,7 @@ pub(crate) fn parse(family: Family, bytes: Bytes<'_>, offset: usize) -> Result<N
 /// Reads a network header that has neither options nor extensions, and is not that of a fragment;
 /// the transport header begins right behind it. `None` of any other, and where it does not lie at
 /// hand.
-#[inline(always)]
+#[inline]
 pub(crate) fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Usual, usize)> {
     match family {
         Family::Ipv4 => {

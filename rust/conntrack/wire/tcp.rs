@@ -113,7 +113,7 @@ pub(crate) fn header_len(bytes: Bytes<'_>, offset: usize) -> Option<usize> {
 }
 
 /// Reads the segment at `offset`, if all of its header lies at hand.
-#[inline(always)]
+#[inline]
 pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<TcpView<'_>> {
     let header: Header = bytes.read_here(offset)?;
     let end = offset.checked_add(usize::from(header.data_offset >> 4).checked_mul(4)?)?;

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 use conntrack::{
-    packet::{Bytes, Class, Packet},
+    packet::{self, Bytes, Class, Packet},
     proto::{Before, Effect, Outcome, State},
     reason::Reason,
     status::Status,
@@ -160,7 +160,21 @@ pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, conntrack::reason::Reason> {
     } else {
         Family::Ipv4
     };
-    Packet::parse(family, Bytes::whole(bytes))
+    let parsed = Packet::parse(family, Bytes::whole(bytes));
+    short_way_agrees(family, Bytes::whole(bytes), &parsed);
+    parsed
+}
+
+/// Where the short way reads a packet, it reads what the long one does.
+pub fn short_way_agrees(family: Family, bytes: Bytes<'_>, parsed: &Result<Packet<'_>, Reason>) {
+    if let Some((tuple, transport)) = packet::usual(family, bytes) {
+        let packet = parsed.as_ref().unwrap();
+        assert_eq!(packet.classify(), Ok(Class::Flow(tuple)));
+        assert_eq!(
+            format!("{:?}", packet.transport()),
+            format!("{transport:?}")
+        );
+    }
 }
 
 pub fn flow(bytes: &[u8]) -> Tuple {
