@@ -8,9 +8,11 @@ flavour=${1:-plain}
 tools=$checkout/tools
 memory=1024
 limit=1500
+each=300
 if [ "$flavour" = debug ]; then
 	memory=3072
 	limit=5400
+	each=1800
 fi
 "$tools/build.sh" "$flavour"
 work=$("$tools/build.sh" --path "$flavour")
@@ -39,7 +41,7 @@ scenarios() {
 	local name=$1
 	shift
 	"$tools/guest.sh" "$flavour" --memory "$memory" --timeout "$limit" --results "$inside/results/$name" \
-		-- env ROUNDS="${ROUNDS:-12}" REPLAY="$inside/difftest/ip_conntrack_replay.ko" /checkout/qemu/scenarios/run --results /results/scenarios.json "$@"
+		-- env ROUNDS="${ROUNDS:-12}" REPLAY="$inside/difftest/ip_conntrack_replay.ko" /checkout/qemu/scenarios/run --limit "$each" --results /results/scenarios.json "$@"
 }
 # What the stock tracker answers depends on the kernel, the root and the scenarios alone: it is
 # asked once for each of them.
