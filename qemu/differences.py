@@ -39,6 +39,14 @@ OTHERS = {
     "connlimit: ends": "the last packets of an address's last connection pass; stock drops them where a rule looks at all",
     "connlimit: no connection": "what is not tracked counts itself alone; stock counts others of the moment too",
     "revisions": "a revision that there is not is ENOENT for all matches, for ours are registered by family",
+    "policies: uses": "a rule counts once among the users of its timeout policy; stock counts it twice",
+    "policies: long times": "a timeout of more than 2^31 ticks becomes that; stock's begins anew at 2^32",
+    "policies: lists": "a list of policies that are deleted meanwhile goes on behind them; stock's ends",
+    "policies: unload": "the module goes with policies that no rule has, and they with it; stock's stays",
+    "queues: rules' wishes": "a packet that waits in a queue before it was tracked has no connection; stock tells of the "
+                             "rule's template, and lets the verdict change it for all packets. It is tracked as the rule "
+                             "said even if the rule has gone meanwhile; with stock the policy goes with the rule",
+    "log of INVALID": "with the log of a packet that would begin a connection and may not no connection is told",
     "buckets": "the table does not change its size yet, so nf_conntrack_buckets can only be read",
 }
 

@@ -67,7 +67,9 @@ def run_inside(namespace, *command, expect=0, **options):
 # Modules that read protocols, and all that stand on a tracker.
 HELPERS = re.compile(r"(ip|nf)_conntrack_(amanda|ftp|irc|talk|tftp)\b")
 MATCHES = "(conntrack|state|helper|connmark|connbytes|connlimit|connlabel|cluster|CT|NOTRACK|CONNMARK|CONNSECMARK)"
-EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_ct|(ip|nf)_conntrack_netlink)\b|{HELPERS.pattern}")
+EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_ct|(ip|nf)_conntrack_netlink|nfnetlink_cttimeout)\b|{HELPERS.pattern}")
+# What rules or policies of a namespace may hold until it has gone.
+HELD = re.compile(rf"nfnetlink_cttimeout\b|{HELPERS.pattern}")
 
 
 def edges():
@@ -101,7 +103,7 @@ class Tracker:
         def without_helpers():
             for edge in edges():
                 sh(f"rmmod {edge}", check=False)
-            return not any(HELPERS.match(edge) for edge in edges())
+            return not any(HELD.match(edge) for edge in edges())
 
         # What the rules of a namespace hold is free a while after the namespace has gone.
         wait_until(without_helpers, 20, "the helpers' modules are unloaded")

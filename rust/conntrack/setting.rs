@@ -89,6 +89,13 @@ impl<V: Value> Setting<V> {
     }
 }
 
+/// A copy has the value of the moment, and goes its own way.
+impl<V: Value> Clone for Setting<V> {
+    fn clone(&self) -> Self {
+        Self::new(self.get())
+    }
+}
+
 impl<V: Value + fmt::Debug> fmt::Debug for Setting<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long an entry lives after a packet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Timeouts {
     /// TCP, by state.
     pub tcp: StateTimeouts,
@@ -31,6 +31,9 @@ pub struct Timeouts {
     pub icmpv6: Setting<Ticks>,
     /// SCTP, by state.
     pub sctp: sctp::StateTimeouts,
+    /// SCTP, in a state that no association is in any more (HEARTBEAT_ACKED): who sets it finds it
+    /// set.
+    pub sctp_heartbeat_acked: Setting<Ticks>,
     /// GRE.
     pub gre: Setting<Ticks>,
     /// GRE, once it goes both ways.
@@ -97,6 +100,7 @@ impl Config {
                         _ => 3,
                     })
                 }),
+                sctp_heartbeat_acked: secs(0),
                 gre: secs(30),
                 gre_stream: secs(180),
                 generic: secs(600),

@@ -9,6 +9,7 @@
     clippy::unwrap_used
 )]
 
+mod beside;
 #[cfg(ip_conntrack_static)]
 mod built_in;
 mod confirm;
@@ -23,6 +24,7 @@ pub mod helpers;
 mod kept;
 mod list;
 mod namespace;
+pub mod policies;
 mod related;
 pub mod rules;
 mod settings;
@@ -30,7 +32,7 @@ mod shared;
 mod track;
 
 use kernel::prelude::*;
-use netfilter::{CtHook, OriginalDst, Periodic, Registration};
+use netfilter::{CtHook, NfnlHook, OriginalDst, Periodic, Registration};
 
 use crate::{
     expire::Reaper,
@@ -76,6 +78,7 @@ struct Module {
     _reaper: Periodic<Reaper>,
     _kept: kept::Working,
     _templates: NoTemplates,
+    _beside: NfnlHook<Namespace>,
     _hook: CtHook<Namespace>,
     _shared: Shared,
     _option: OriginalDst,
@@ -122,6 +125,7 @@ impl kernel::Module for Module {
             _reaper: reaper,
             _kept: kept,
             _templates: NoTemplates(shared.clone()),
+            _beside: NfnlHook::install(),
             _hook: hook,
             _shared: shared,
             _option: option,

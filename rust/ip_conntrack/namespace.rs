@@ -20,7 +20,9 @@ use rcu_table::Ref;
 use crate::{
     confirm,
     counts::{self, Counts},
-    expire, list, settings,
+    expire, list,
+    policies::Policies,
+    settings,
     shared::Shared,
     track,
 };
@@ -36,6 +38,7 @@ pub struct Namespace {
     pub(crate) shared: Shared,
     pub(crate) config: Config,
     pub(crate) counts: Counts,
+    pub(crate) policies: Policies,
     /// The tick in which nothing was found to evict.
     pub(crate) exhausted: Setting<u32>,
     /// Whether new connections are counted, and their begin and end known.
@@ -94,6 +97,7 @@ impl Tracker for Namespace {
             shared: shared.clone(),
             config: Config::defaults(HZ),
             counts: Counts::new()?,
+            policies: Policies::new()?,
             exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
             acct: Setting::new(shared.defaults().acct),
             timestamp: Setting::new(shared.defaults().timestamp),

@@ -15,7 +15,7 @@ use conntrack::{
 use kernel::prelude::*;
 use netfilter::{
     Attached, Conn, Context, Expectation, Extension, Extras, Features, Net, NewConn, Session,
-    Verdict, Window,
+    Share, Verdict, Window,
 };
 use rcu_table::Ref;
 
@@ -25,10 +25,14 @@ use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related
 pub(crate) enum Decision {
     /// It belongs to a connection.
     Tracked(Ref<Conn>, CtInfo),
+    /// The same, and there is something odd about it.
+    Odd(Ref<Conn>, CtInfo, Reason),
     /// It is left alone, and rules see it as UNTRACKED.
     Untracked,
     /// It goes on without a connection: INVALID.
     Invalid(Reason),
+    /// The same, though it would be of a connection.
+    Misfit(Ref<Conn>, CtInfo, Reason),
     /// It goes no further.
     Drop(Reason),
 }
@@ -64,6 +68,18 @@ fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdic
             context.skb.attach(conn, ctinfo);
             Verdict::Accept
         }
+        Decision::Odd(conn, ctinfo, remark) => {
+            context.skb.attach(conn, ctinfo);
+            odd(context, remark);
+            Verdict::Accept
+        }
+        Decision::Misfit(conn, ctinfo, reason) => {
+            // The log may tell of the connection.
+            context.skb.attach(conn, ctinfo);
+            invalid(context, reason);
+            context.skb.detach();
+            Verdict::Accept
+        }
         Decision::Untracked => {
             context.skb.set_untracked();
             Verdict::Accept
@@ -80,6 +96,16 @@ fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdic
             Verdict::Drop
         }
     }
+}
+
+/// Says what is odd about a packet, to who wants to know.
+#[cold]
+#[inline(never)]
+fn odd(context: &Context<'_, Namespace>, remark: Reason) {
+    let mut window = Window::new();
+    let bytes = context.skb.bytes(&mut window);
+    let protocol = packet::protocol_of(context.family, bytes).unwrap_or(0);
+    log(context, protocol, remark);
 }
 
 /// Counts a packet that is INVALID, and says why to who wants to know.
@@ -202,13 +228,13 @@ fn flow(
                 if effect.timeout.is_some() {
                     count(context, &conn, direction);
                 }
-                if let Some(remark) = effect.remark {
-                    log(context, tuple.protocol(), remark);
-                }
                 if ctinfo == CtInfo::EstablishedReply {
                     answered(&conn);
                 }
-                return Decision::Tracked(conn, ctinfo);
+                return match effect.remark {
+                    None => Decision::Tracked(conn, ctinfo),
+                    Some(remark) => Decision::Odd(conn, ctinfo, remark),
+                };
             }
             Outcome::Kill => {
                 count(context, &conn, direction);
@@ -221,7 +247,7 @@ fn flow(
             }
             Outcome::Repeat => shared.kill(&conn),
             Outcome::Invalid(reason) | Outcome::Shorten(reason, _) => {
-                return Decision::Invalid(reason);
+                return Decision::Misfit(conn, ctinfo, reason);
             }
         }
     }
@@ -427,7 +453,9 @@ impl Origin {
         self.extension = Extension::new(Extras {
             session: session(context, tuple, expectation.as_deref(), template)?,
             labels: tracker.has_labels(),
-            timeouts: wishes.and_then(|wishes| wishes.timeouts.clone()),
+            timeouts: wishes
+                .and_then(|wishes| wishes.timeouts.as_ref())
+                .map(Share::lend),
             masks,
             shifts: None,
         })?;

@@ -10,9 +10,9 @@ raw_types := sk_buff net nf_hook_ops nf_hook_state nf_conn nf_ct_ext nf_ct_ext_i
 	siphash_key_t hsiphash_key_t xt_match xt_target xt_action_param xt_mtchk_param xt_tgchk_param \
 	ctl_table ctl_table_header xt_mtdtor_param xt_tgdtor_param nf_conntrack nf_inet_hooks nf_ip_hook_priorities \
 	nfnetlink_subsystem nfnl_callback nfnl_callback_type nfnl_info nlmsghdr nfgenmsg nla_policy nla_policy_validation \
-	netlink_callback netlink_dump_control nfnetlink_groups
+	netlink_callback netlink_dump_control nfnetlink_groups nfnl_ct_hook nlattr
 
-raw_vars := init_net jiffies nf_ctnetlink_has_listener nf_ct_hook nf_defrag_v4_hook nf_defrag_v6_hook \
+raw_vars := init_net jiffies nf_ctnetlink_has_listener nf_ct_hook nfnl_ct_hook nf_defrag_v4_hook nf_defrag_v6_hook \
 	NFPROTO_.* PACKET_HOST PACKET_MULTICAST NF_INET_.* NF_IP_PRI_.* NF_ACCEPT NF_DROP NLA_.* CHECKSUM_UNNECESSARY CHECKSUM_PARTIAL ENOBUFS EAGAIN SO_ORIGINAL_DST IPCT_.*
 
 raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_sockopt nf_unregister_sockopt \

@@ -323,6 +323,12 @@ impl Conn {
         )
     }
 
+    /// Takes status bits back.
+    pub fn clear_status(&self, bits: Status) {
+        let kept = !u64::from(bits.bits());
+        self.status_word().fetch_and(kept, Ordering::AcqRel);
+    }
+
     /// The firewall mark of the connection; `None` where the kernel has no marks.
     #[inline]
     pub fn mark(&self) -> Option<&AtomicU32> {
@@ -385,7 +391,7 @@ impl Conn {
     /// How long it lives after a packet, if otherwise than its namespace says.
     #[inline]
     pub fn timeouts(&self) -> Option<&Timeouts> {
-        self.extension()?.extras().timeouts.as_deref()
+        self.extension()?.extras().timeouts.as_ref()?.timeouts()
     }
 
     /// What it has beside what all have.

@@ -68,7 +68,7 @@ impl<T: Tracker> Drop for CtHook<T> {
 /// # Safety
 ///
 /// `net` must be a living namespace.
-unsafe fn in_net<T: Tracker, R>(
+pub(crate) unsafe fn in_net<T: Tracker, R>(
     net: *mut raw::net,
     f: impl FnOnce(&crate::namespace::Net<T>, ReadSide<'_>) -> R,
 ) -> Option<R> {
@@ -191,7 +191,7 @@ unsafe extern "C" fn get_id(conn: *const raw::nf_conntrack) -> u32 {
 /// # Safety
 ///
 /// `conn` must be a connection of ours that somebody holds.
-unsafe fn net_of(conn: *const raw::nf_conn) -> *mut raw::net {
+pub(crate) unsafe fn net_of(conn: *const raw::nf_conn) -> *mut raw::net {
     #[cfg(CONFIG_NET_NS)]
     // SAFETY: within the prefix, and not written after the connection was made.
     return unsafe { (&raw const (*conn).ct_net.net).read() };

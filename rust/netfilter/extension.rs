@@ -9,10 +9,10 @@ use core::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use conntrack::{event::Events, timeouts::Timeouts};
-use kernel::{prelude::*, sync::Arc};
+use conntrack::event::Events;
+use kernel::prelude::*;
 
-use crate::{helper::Session, shifts::Shifts};
+use crate::{helper::Session, policy::Share, shifts::Shifts};
 
 /// Bytes of `struct nf_ct_ext` in front of its data.
 const HEAD: usize = offset_of!(raw::nf_ct_ext, data);
@@ -25,7 +25,7 @@ pub struct Extras {
     /// Whether it can have labels.
     pub labels: bool,
     /// How long it lives after a packet, in place of what its namespace has set.
-    pub timeouts: Option<Arc<Timeouts>>,
+    pub timeouts: Option<Share>,
     /// Which of its events, and of those of what it announces, are told; `None` for all.
     pub masks: Option<[Events; 2]>,
     /// By how much its sequence numbers are shifted.

@@ -22,7 +22,9 @@ pub mod multicast;
 mod namespace;
 mod news;
 pub mod nfnetlink;
+mod nfnl_hook;
 pub mod percpu;
+mod policy;
 mod proc;
 mod rcu;
 mod security;
@@ -50,7 +52,9 @@ pub use self::{
     lock::Guarded,
     log::{limited, load_log},
     namespace::{Census, Net, PerNet, Registration, Tracker},
+    nfnl_hook::{Beside, NfnlHook},
     percpu::PerCpu,
+    policy::{Policy, Share},
     proc::{Listing, Mode, Place, ProcFile},
     rcu::ReadSide,
     security::{context_of, Room as ContextRoom},

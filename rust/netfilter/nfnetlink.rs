@@ -562,7 +562,7 @@ unsafe fn socket_net(skb: *const raw::sk_buff) -> *mut raw::net {
 
 /// The kernel's number of an error.
 #[inline(never)]
-fn errno(refused: Refused) -> c_int {
+pub(crate) fn errno(refused: Refused) -> c_int {
     let error = match refused {
         Refused::Invalid => code::EINVAL,
         Refused::Range => code::ERANGE,

@@ -5,12 +5,13 @@
 mod connections;
 mod events;
 mod page;
+mod policies;
 
 use ip_conntrack::events::{listen, Listening};
 use kernel::prelude::*;
 use netfilter::nfnetlink::Registration;
 
-use crate::{connections::Connections, events::Teller};
+use crate::{connections::Connections, events::Teller, policies::Policies};
 
 module! {
     type: Edge,
@@ -22,6 +23,7 @@ module! {
 
 pub(crate) struct Edge {
     _connections: Registration<Connections>,
+    _policies: Registration<Policies>,
     _events: Listening,
 }
 
@@ -29,6 +31,7 @@ impl kernel::Module for Edge {
     fn init(_: &'static ThisModule) -> Result<Self> {
         Ok(Self {
             _connections: Registration::new()?,
+            _policies: Registration::new()?,
             _events: listen(&Teller)?,
         })
     }

@@ -50,6 +50,22 @@ pub struct Entry<'a> {
     pub shifts: Option<[Shift; 2]>,
 }
 
+/// The longest text of a security mark that is told, in bytes.
+pub const CONTEXT: usize = 256;
+
+/// Bytes that [`Entry::write_beside_packet`] needs at most: of an IPv6 connection in a zone, with a
+/// state, a master, a helper, labels, shifts, counters and stamps; and, if there is one, of the
+/// text of a security mark.
+#[must_use]
+pub const fn room_beside_packet(has_context: bool) -> usize {
+    const REST: usize = 500;
+    if has_context {
+        REST + 12 + CONTEXT // With its end.
+    } else {
+        REST
+    }
+}
+
 /// By how much the sequence numbers of a direction are shifted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shift {

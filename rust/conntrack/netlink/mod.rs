@@ -11,6 +11,7 @@ pub mod entry;
 pub mod expectation;
 pub mod filter;
 pub mod kind;
+pub mod policy;
 pub mod request;
 pub mod stats;
 pub mod tuple;

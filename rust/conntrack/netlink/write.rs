@@ -45,6 +45,8 @@ pub mod flag {
     pub const FILTERED: u16 = 0x20;
     /// All that there are (NLM_F_DUMP; either bit of it).
     pub const DUMP: u16 = 0x300;
+    /// In the place of the one that is there (NLM_F_REPLACE).
+    pub const REPLACE: u16 = 0x100;
     /// Not if it is there (NLM_F_EXCL).
     pub const EXCL: u16 = 0x200;
     /// Make it if it is not there (NLM_F_CREATE).

@@ -74,7 +74,7 @@ impl State {
 }
 
 /// A timeout for each state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StateTimeouts([Setting<Ticks>; 9]);
 
 impl StateTimeouts {

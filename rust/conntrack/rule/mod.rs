@@ -43,6 +43,8 @@ pub enum Refused {
     NoProtocolOfTimeouts,
     /// It names a timeout policy that is not there.
     NoTimeouts,
+    /// It names a timeout policy for other protocols.
+    OtherTimeouts,
     /// There is no memory for it.
     NoMemory,
 }

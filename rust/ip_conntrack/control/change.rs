@@ -243,7 +243,15 @@ pub fn change(
 }
 
 /// A helper comes with the first packet or never: a user may only say it again.
-fn check_helper(net: &Net<Namespace>, conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// [`Error::Busy`] where another reads it; [`Error::NotSupported`] where none does, or there is none.
+pub(crate) fn check_helper(
+    net: &Net<Namespace>,
+    conn: &Conn,
+    request: &Request<'_>,
+) -> Result<(), Error> {
     let Some(name) = request.helper()? else {
         return Ok(());
     };
@@ -264,7 +272,12 @@ fn check_helper(net: &Net<Namespace>, conn: &Conn, request: &Request<'_>) -> Res
     }
 }
 
-fn set_timeout(conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
+/// How long it lives from now on, or from its confirmation on.
+///
+/// # Errors
+///
+/// [`Error::Fixed`], [`Error::Over`].
+pub(crate) fn set_timeout(conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
     let Some(seconds) = request.timeout()? else {
         return Ok(());
     };
@@ -279,7 +292,12 @@ fn set_timeout(conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_mark(conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
+/// The firewall mark.
+///
+/// # Errors
+///
+/// [`Error::Range`] where it is no number.
+pub(crate) fn set_mark(conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
     if let (Some(change), Some(mark)) = (request.mark()?, conn.mark()) {
         // Others change it too; what users say comes last.
         let _ = mark.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mark| {
@@ -301,7 +319,11 @@ fn set_shifts(conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
 }
 
 /// Whether labels have changed.
-fn set_labels(conn: &Conn, request: &Request<'_>) -> Result<bool, Error> {
+///
+/// # Errors
+///
+/// [`Error::NoRoom`] where it can have none.
+pub(crate) fn set_labels(conn: &Conn, request: &Request<'_>) -> Result<bool, Error> {
     let Some(change) = request.labels()? else {
         return Ok(false);
     };

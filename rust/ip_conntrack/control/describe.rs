@@ -3,7 +3,7 @@
 
 use conntrack::{
     netlink::{
-        entry::Entry,
+        entry::{self, Entry},
         expectation::{Expected, Flags},
     },
     status::Status,
@@ -32,7 +32,7 @@ pub fn describe(conn: &Ref<Conn>, view: View, tell: &mut dyn FnMut(&Entry<'_>)) 
         conn.pending_timeout()
     };
     let [mark, secmark] = conn.marks();
-    let mut room = [0; 256];
+    let mut room = [0; entry::CONTEXT];
     let context = conn
         .secmark()
         .and_then(|_| netfilter::context_of(secmark, &mut room));

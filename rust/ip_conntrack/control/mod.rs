@@ -3,7 +3,7 @@
 //!
 //! All of this runs in process context and may sleep, but for [`describe`].
 
-mod change;
+pub(crate) mod change;
 mod describe;
 mod walk;
 

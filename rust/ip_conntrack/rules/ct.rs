@@ -10,20 +10,20 @@ use conntrack::{
         ct::{Action, Revision, Template},
         Refused,
     },
-    timeouts::Timeouts,
     zone::Zone,
 };
-use kernel::{
-    prelude::*,
-    sync::{rcu, Arc},
-};
+use kernel::{prelude::*, sync::rcu};
 use netfilter::{
     xtables::{Part, Place, Target},
-    Attached, Conn, Extension, Extras, ModuleRef, ReadSide, Session, Skb,
+    Attached, Conn, Extension, Extras, ModuleRef, ReadSide, Session, Share, Skb,
 };
 use rcu_table::Ref;
 
-use crate::{helpers, namespace::NAMESPACES};
+use crate::{
+    helpers,
+    namespace::{Namespace, NAMESPACES},
+    policies,
+};
 
 /// The target `CT`, of a revision.
 pub struct Ct<R>(PhantomData<R>);
@@ -97,10 +97,11 @@ fn template(wish: &Template<'_>, place: &Place<'_>) -> Result<Kept, Refused> {
 }
 
 /// The timeout policy of a name, for the protocols of a rule's packets.
-fn timeouts(_name: &[u8], place: &Place<'_>) -> Result<Arc<Timeouts>, Refused> {
-    let _protocol = place.protocol.ok_or(Refused::NoProtocolOfTimeouts)?;
-    // There is nobody yet who could make one.
-    Err(Refused::NoTimeouts)
+fn timeouts(name: &[u8], place: &Place<'_>) -> Result<Share, Refused> {
+    let protocol = place.protocol.ok_or(Refused::NoProtocolOfTimeouts)?;
+    place
+        .with_net::<Namespace, _>(|net| policies::for_rule(net, name, place.family, protocol))
+        .unwrap_or(Err(Refused::NoTimeouts))
 }
 
 /// The target `NOTRACK`.

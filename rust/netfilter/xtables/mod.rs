@@ -137,6 +137,7 @@ fn refuse(name: &CStr, why: Refused) -> Error {
             "a timeout policy needs a transport protocol (-p)",
         ),
         Refused::NoTimeouts => (code::ENOENT, "no such timeout policy"),
+        Refused::OtherTimeouts => (code::EINVAL, "the timeout policy is for other protocols"),
         Refused::NoMemory => return code::ENOMEM,
     };
     pr_info!("{}: {}\n", name.to_str().unwrap_or("?"), text);

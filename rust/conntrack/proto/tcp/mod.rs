@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A timeout for each state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StateTimeouts([Setting<Ticks>; 10]);
 
 impl StateTimeouts {
