@@ -150,7 +150,9 @@ def test_come_and_go_under_traffic(tracker):
             finally:
                 os._exit(0)
         try:
-            for _ in range(rounds):
+            for done in range(rounds):
+                if done and done % 50 == 0:
+                    print(f"    {done} of {rounds} rounds", flush=True)
                 for helper in ("ftp", "irc", "tftp", "amanda", "talk"):
                     w.insert_module(f"ip_conntrack_{helper}")
                     w.remove_module(f"ip_conntrack_{helper}")
