@@ -22,5 +22,11 @@ sha256sum <"$kdir/rust/libkernel.rmeta" >"$devel/kernel"
 install -m 644 "$checkout/tools/devel.mk" "$devel/ip_conntrack.mk"
 install -D -m 644 "$checkout/include/linux/netfilter_ipv4/ip_conntrack.h" \
 	"$devel/include/linux/netfilter_ipv4/ip_conntrack.h"
-[ -n "$root" ] || depmod "$release"
+# The one image answers to the helpers' names: modules of an earlier installation would be loaded instead.
+if [ "${STATIC:-}" = y ]; then
+	for helper in ftp irc tftp amanda talk; do
+		rm -f "$root/lib/modules/$release/updates/ip_conntrack_$helper.ko"*
+	done
+fi
+depmod ${root:+-b "$root"} "$release"
 echo "installed for $release: modules in updates/, development files in $devel"

@@ -11,15 +11,20 @@ make -s -C "$folder/checkout" KDIR=/build INSTALL_MOD_PATH="$folder/root" -j"$(n
 make -s -C "$folder/checkout" KDIR=/build rust-analyzer
 mv "$folder/checkout/rust-project.json" "$folder/"
 # One image with the helpers, which answers to their names.
-make -s -C "$folder/checkout" KDIR=/build STATIC=y -j"$(nproc)" modules >"$folder/static.log" 2>&1 || {
+release=$(make -s -C /build kernelrelease)
+cp -r "$folder/root" "$folder/root.static"
+make -s -C "$folder/checkout" KDIR=/build STATIC=y INSTALL_MOD_PATH="$folder/root.static" -j"$(nproc)" modules_install >"$folder/static.log" 2>&1 || {
 	tail -n 20 "$folder/static.log"
 	exit 1
 }
-modinfo -F alias "$folder/checkout/ip_conntrack.ko" | grep -qx ip_conntrack_ftp
+loaded=$(modprobe -d "$folder/root.static" -S "$release" --show-depends ip_conntrack_ftp)
+[[ $loaded == *ip_conntrack.ko* && $loaded != *ip_conntrack_ftp.ko* ]] || {
+	echo "with STATIC=y installed, ip_conntrack_ftp loads: $loaded"
+	exit 1
+}
 # What the user built with is gone.
 rm -r "$folder/checkout"
 
-release=$(make -s -C /build kernelrelease)
 devel=$folder/root/lib/modules/$release/ip_conntrack-devel
 cp /checkout/rust/helpers/example/* "$folder/module/"
 make -s -C /build M="$folder/module" IP_CONNTRACK_DEVEL="$devel" modules
