@@ -29,6 +29,9 @@ OTHERS = {
                     "zero, and keeps the time that the user gave",
     "netlink: counters": "of a list whose counters begin anew none are lost; stock loses those of the entry that did not "
                          "fit into a part of the list",
+    "netlink: times of expectations": "a time of more than 2^31 ticks becomes that; stock's begins anew at 2^32",
+    "netlink: expectations over": "what is over is in no list; stock shows it among those of one connection",
+    "use= of masters": "what is expected holds the connection that has announced it, and is counted in its use=",
     "event masks": "a rule's --ctevents and --expevents count also where nobody listened when the rule was made; stock "
                    "forgets them then, unless nf_conntrack_events is 1",
     "templates": "what carries a rule's wish (target CT) and has not met the tracker is INVALID to conntrack, state and "

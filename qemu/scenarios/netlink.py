@@ -108,9 +108,9 @@ class Socket:
         head = struct.pack("=IHHII", 16 + len(body), subsystem << 8 | message, REQUEST | flags, self.seq, 0)
         self.socket.send(head + body)
 
-    def messages(self):
-        """The messages of a part of an answer, as (type, flags, bytes behind the header)."""
-        part, found = self.socket.recv(1 << 17), []
+    def messages(self, size=1 << 17):
+        """The messages of a part of an answer, as (type, flags, bytes behind the header); lists come in parts of this size."""
+        part, found = self.socket.recv(size), []
         while part:
             size, kind, flags, seq = struct.unpack_from("=IHHI", part)
             w.check_equal(seq, self.seq, "number of an answer")

@@ -10,10 +10,11 @@ use core::{cell::Cell, sync::atomic::Ordering};
 use conntrack::{
     event::Expected,
     helper::{Message, Pinhole, Policy},
+    netlink::expectation::Flags,
     setting::Setting,
     status::Status,
     time::Ticks,
-    tuple::Tuple,
+    tuple::{SourceMask, Tuple},
     zone::Zone,
 };
 use kernel::prelude::*;
@@ -44,7 +45,19 @@ const MOST: u32 = 1 << 20;
 const ROUNDS: usize = 4;
 
 /// Why a connection cannot be expected.
-pub(crate) struct Refused;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The helper has no such class, or there is no helper.
+    NoPolicy,
+    /// Another expectation could be meant.
+    InTheWay,
+    /// The same is expected of the same connection, in another class.
+    OtherClass,
+    /// There are too many.
+    TooMany,
+    /// There is no memory.
+    NoMemory,
+}
 
 impl Expectations {
     /// An empty table of `hashsize` buckets, or of as many as suit so many `buckets` of
@@ -130,7 +143,7 @@ impl Expectations {
                 && expectation.what().tuple != *tuple
             {
                 count.set(count.get().saturating_add(1));
-                let left = expectation.what().expires.remaining(now);
+                let left = expectation.expires().remaining(now);
                 if least.get().is_none_or(|(least, _)| left <= least) {
                     least.set(Some((left, core::ptr::from_ref(expectation))));
                 }
@@ -181,12 +194,13 @@ pub(crate) fn take(
             .find(target(net, zone, tuple), &read, |expectation, side| {
                 side == Side::Original
                     && expectation.expects(tuple, zone, net.census())
+                    && !expectation.what().flags.contains(Flags::INACTIVE)
                     && !expectation.is_over()
                     && !expectation.expired(now)
                     && !expectation.master().status().contains(Status::DYING)
             })?;
     let found = found.get()?;
-    if found.what().permanent {
+    if found.what().flags.contains(Flags::PERMANENT) {
         tracker.counts.event(Event::ExpectNew);
         return Some(found);
     }
@@ -204,35 +218,60 @@ pub(crate) fn insert(
     pinhole: &Pinhole,
     read: ReadSide<'_>,
 ) -> Result<(), Refused> {
-    let policy = master
-        .session()
-        .and_then(|session| session.helper().policy(pinhole.class))
-        .ok_or(Refused)?;
-    let tracker = net.tracker();
-    let shared = &tracker.shared;
-    let expectations = shared.expectations();
     let tuple = pinhole.tuple(message);
-    make_room(net, master, (pinhole.class, &tuple), policy, read)?;
     let new = NewExpectation {
         master: master.clone(),
         tuple,
-        anyone: pinhole.is_for_anyone(),
+        mask: if pinhole.is_for_anyone() {
+            SourceMask::ANYONE
+        } else {
+            SourceMask::host(tuple.family())
+        },
         class: pinhole.class,
-        permanent: pinhole.permanent,
+        flags: if pinhole.permanent {
+            Flags::PERMANENT
+        } else {
+            Flags::default()
+        },
         helped: pinhole.helped,
-        expires: netfilter::now().add(Ticks::from_secs(policy.seconds, HZ)),
+        expires: netfilter::now(),
     };
-    let mut new = Expectation::new(new).ok_or(Refused)?;
-    let hashes = [target(net, master.zone(), &tuple), master.id()];
+    put(net, new, gives_way, Cause::NOBODY, read)
+}
+
+/// Whether the first gives way to the second.
+type GivesWay = fn(&Expectation, &Expectation) -> Result<(), Refused>;
+
+/// Expects a connection for as long as the helper's policy says. One that is in the way has to go
+/// if it `gives_way`.
+pub(crate) fn put(
+    net: &Net<Namespace>,
+    mut new: NewExpectation,
+    gives_way: GivesWay,
+    cause: Cause,
+    read: ReadSide<'_>,
+) -> Result<(), Refused> {
+    let master = new.master.clone();
+    let policy = master
+        .session()
+        .and_then(|session| session.helper().policy(new.class))
+        .ok_or(Refused::NoPolicy)?;
+    let tracker = net.tracker();
+    let expectations = tracker.shared.expectations();
+    make_room(net, &master, (new.class, &new.tuple), policy, read)?;
+    new.expires = netfilter::now().add(Ticks::from_secs(policy.seconds, HZ));
+    let hashes = [target(net, master.zone(), &new.tuple), master.id()];
+    let mut new = Expectation::new(new).ok_or(Refused::NoMemory)?;
     let count = net.census().expected();
     // Before it can be found, so that nobody who should find it passes by.
     count.fetch_add(1, Ordering::Relaxed);
+    let mut refused = Refused::InTheWay;
     for _ in 0..ROUNDS {
         let handle = new.clone();
         match expectations.table.insert(new, hashes) {
             Ok(()) => {
                 tracker.counts.event(Event::ExpectCreate);
-                announce(&handle, Cause::NOBODY);
+                announce(&handle, cause);
                 // Whoever takes the master out from here on sees this one (`forget`).
                 core::sync::atomic::fence(Ordering::SeqCst);
                 if master.status().contains(Status::DYING) {
@@ -243,16 +282,40 @@ pub(crate) fn insert(
             Err(Insert::Again(_)) => break,
             Err(Insert::Clash(clash)) => {
                 new = clash.entry;
-                match clash.other {
-                    Some(other) if !gives_way(&other, &new) => break,
-                    Some(other) => drop(expectations.remove(&other)),
-                    None => {}
+                let Some(other) = clash.other else {
+                    continue;
+                };
+                match gives_way(&other, &new) {
+                    Ok(()) => drop(expectations.remove(&other)),
+                    Err(why) => {
+                        refused = why;
+                        break;
+                    }
                 }
             }
         }
     }
     count.fetch_sub(1, Ordering::Relaxed);
-    Err(Refused)
+    Err(refused)
+}
+
+/// The expectation of a tuple in a zone, if it is still waiting.
+pub(crate) fn find(
+    net: &Net<Namespace>,
+    zone: Zone,
+    tuple: &Tuple,
+    read: ReadSide<'_>,
+) -> Option<Ref<Expectation>> {
+    let now = netfilter::now();
+    let expectations = net.tracker().shared.expectations();
+    let hash = target(net, zone, tuple);
+    let (found, _) = expectations.table.find(hash, &read, |expectation, side| {
+        side == Side::Original
+            && expectation.expects(tuple, zone, net.census())
+            && !expectation.is_over()
+            && !expectation.expired(now)
+    })?;
+    found.get()
 }
 
 /// Tells that an expectation is new, and what has become of it meanwhile.
@@ -265,15 +328,19 @@ pub(crate) fn announce(new: &Ref<Expectation>, cause: Cause) {
 
 /// Whether an expectation gives way to a new one of the same target: one that says the same, also
 /// of another connection (talk announces a call twice, over two of them), or that is over.
-fn gives_way(old: &Expectation, new: &Expectation) -> bool {
+fn gives_way(old: &Expectation, new: &Expectation) -> Result<(), Refused> {
     let helper = |of: &Expectation| {
         let session = of.master().session();
         session.map(|session| core::ptr::from_ref(&**session.helper()))
     };
     let same = old.what().tuple == new.what().tuple
-        && old.what().anyone == new.what().anyone
+        && old.what().mask == new.what().mask
         && helper(old) == helper(new);
-    same || old.expired(netfilter::now()) || old.is_over()
+    if same || old.expired(netfilter::now()) || old.is_over() {
+        Ok(())
+    } else {
+        Err(Refused::InTheWay)
+    }
 }
 
 /// Keeps within the limits of a class and of the namespace.
@@ -292,20 +359,20 @@ fn make_room(
         drop(expectations.remove(&oldest));
     }
     if net.census().expected().load(Ordering::Relaxed) >= expectations.max.get() {
-        return Err(Refused);
+        return Err(Refused::TooMany);
     }
     Ok(())
 }
 
 /// Takes out the expectations that `over` says are over. May sleep.
-pub(crate) fn sweep(shared: &Shared, over: impl Fn(&Expectation) -> bool) {
+pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Expectation) -> bool) {
     let expectations = shared.expectations();
     for bucket in 0..expectations.table.buckets() {
         let guard = kernel::sync::rcu::read_lock();
         let read = ReadSide::of(&guard);
         for expectation in expectations.table.bucket(bucket, &read) {
             if over(&expectation) {
-                drop(expectations.remove(&expectation));
+                drop(expectations.end(&expectation, cause));
             }
         }
         drop(guard);

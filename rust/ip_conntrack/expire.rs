@@ -28,7 +28,9 @@ impl Worker for Reaper {
         sweep(&self.0, Cause::NOBODY, |conn| {
             conn.expired(netfilter::now())
         });
-        expect::sweep(&self.0, |expectation| expectation.expired(netfilter::now()));
+        expect::sweep(&self.0, Cause::NOBODY, |expectation| {
+            expectation.expired(netfilter::now())
+        });
         Some(PERIOD)
     }
 }

@@ -13,6 +13,7 @@ use kernel::{prelude::*, sync::Arc};
 use netfilter::{Conn, Guarded, Helper as Handle, ModuleRef, Reading, PORTS};
 
 use crate::{
+    events::Cause,
     expect,
     namespace::{Namespace, NAMESPACES},
     shared::Shared,
@@ -209,7 +210,9 @@ fn remove(shared: &Shared, helper: &Arc<Handle>) {
         conn.session()
             .is_some_and(|session| core::ptr::eq(&**session.helper(), &**helper))
     };
-    expect::sweep(shared, |expectation| its(expectation.master()));
+    expect::sweep(shared, Cause::NOBODY, |expectation| {
+        its(expectation.master())
+    });
 }
 
 /// The helper that a rule names, with its module held; it is loaded if need be. May sleep.

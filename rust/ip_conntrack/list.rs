@@ -2,6 +2,7 @@
 //! `/proc/net/ip_conntrack` and `/proc/net/nf_conntrack`, and the lists of what is expected.
 
 use conntrack::{
+    netlink::expectation::Flags,
     show::{self, Buffer, Entry},
     tuple::{Direction, Family},
 };
@@ -138,13 +139,13 @@ impl<const LONG: bool> Listing for Expectations<LONG> {
         let what = expectation.what();
         let helper = what.master.session().map(|session| session.helper());
         let line = show::Expected {
-            remaining: what
-                .expires
+            remaining: expectation
+                .expires()
                 .remaining(netfilter::now())
                 .unwrap_or_default()
                 .as_secs(net.tracker().config.hz),
             tuple: &what.tuple,
-            permanent: what.permanent,
+            permanent: what.flags.contains(Flags::PERMANENT),
             helper: helper.map(|helper| helper.name()).unwrap_or_default(),
         };
         // A line fits, as above.

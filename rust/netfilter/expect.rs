@@ -5,10 +5,15 @@ use core::{
     cell::UnsafeCell,
     mem::{offset_of, ManuallyDrop},
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU8, Ordering},
 };
 
-use conntrack::{time::Instant, tuple::Tuple, zone::Zone};
+use conntrack::{
+    netlink::expectation::Flags,
+    time::Instant,
+    tuple::{SourceMask, Tuple},
+    zone::Zone,
+};
 use kernel::prelude::*;
 use rcu_table::{Link, Node, Ref, Side};
 
@@ -18,14 +23,14 @@ use crate::{conn::Conn, count, namespace::Census};
 pub struct NewExpectation {
     /// The connection that has announced it.
     pub master: Ref<Conn>,
-    /// The expected tuple; its source port is not looked at, nor its source address if `anyone`.
+    /// The expected tuple.
     pub tuple: Tuple,
-    /// Whether any host may call.
-    pub anyone: bool,
+    /// Which bits of its source are looked at.
+    pub mask: SourceMask,
     /// The class of its policy.
     pub class: u8,
-    /// Whether it stays after a connection has come.
-    pub permanent: bool,
+    /// What kind it is.
+    pub flags: Flags,
     /// Whether the helper of the master reads the expected connection too.
     pub helped: bool,
     /// When it ends.
@@ -36,7 +41,7 @@ pub struct NewExpectation {
 ///
 /// # Invariants
 ///
-/// - All but the links, the count, `over` and `story` is not changed after it was made.
+/// - All but the links, the count, `over`, `story` and `expires` is not changed after it was made.
 /// - `master` is dropped a grace period after the last reference.
 #[repr(C, align(8))]
 pub struct Expectation {
@@ -44,6 +49,8 @@ pub struct Expectation {
     count: AtomicI32,
     over: AtomicBool,
     story: AtomicU8,
+    /// As ticks.
+    expires: AtomicU32,
     what: ManuallyDrop<NewExpectation>,
     grace: UnsafeCell<raw::callback_head>,
 }
@@ -74,6 +81,7 @@ impl Expectation {
             count: AtomicI32::new(1),
             over: AtomicBool::new(false),
             story: AtomicU8::new(story::UNTOLD),
+            expires: AtomicU32::new(what.expires.as_ticks()),
             what: ManuallyDrop::new(what),
             grace: UnsafeCell::new(Default::default()),
         });
@@ -96,10 +104,26 @@ impl Expectation {
 
     /// A number that tells it from others and says nothing of its address.
     #[must_use]
+    pub fn number(&self) -> u64 {
+        self.what.master.number_of(core::ptr::from_ref(self) as u64)
+    }
+
+    /// The same, as users see it.
+    #[must_use]
     pub fn id(&self) -> u32 {
-        let address = core::ptr::from_ref(self) as u64;
         // CAST: a part of a hash is a hash.
-        self.what.master.number_of(address) as u32
+        self.number() as u32
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn expires(&self) -> Instant {
+        Instant::from_ticks(self.expires.load(Ordering::Relaxed))
+    }
+
+    /// Changes that.
+    pub fn set_expires(&self, expires: Instant) {
+        self.expires.store(expires.as_ticks(), Ordering::Relaxed);
     }
 
     /// Whether it is for a connection of this tuple in a zone of a namespace.
@@ -107,7 +131,7 @@ impl Expectation {
     pub fn expects(&self, tuple: &Tuple, zone: Zone, census: &Census) -> bool {
         self.aims_at(tuple)
             && self.what.master.zone().number() == zone.number()
-            && (self.what.anyone || self.what.tuple.src() == tuple.src())
+            && self.what.mask.same(&self.what.tuple, tuple)
             && self.what.master.in_namespace(census)
     }
 
@@ -121,7 +145,7 @@ impl Expectation {
     /// Whether its time is over.
     #[must_use]
     pub fn expired(&self, now: Instant) -> bool {
-        self.what.expires.remaining(now).is_none()
+        self.expires().remaining(now).is_none()
     }
 
     /// Marks it as over; true for the one caller that has to take it out.
@@ -190,9 +214,11 @@ unsafe impl Node for Expectation {
         at == Side::Original
             && other_at == Side::Original
             && self.aims_at(&other.what.tuple)
-            && (self.what.anyone
-                || other.what.anyone
-                || self.what.tuple.src() == other.what.tuple.src())
+            && self
+                .what
+                .mask
+                .and(&other.what.mask)
+                .same(&self.what.tuple, &other.what.tuple)
             && self.what.master.same_namespace(&other.what.master)
             && self.what.master.zone().number() == other.what.master.zone().number()
     }

@@ -11,19 +11,19 @@ use conntrack::netlink::{
     write::{flag, Header},
     Error,
 };
-use ip_conntrack::{
-    control::{self, Cursor, Namespace, View},
-    events::Cause,
-};
+use ip_conntrack::control::{self, Cursor, Namespace, View};
 use kernel::prelude::*;
 use netfilter::{
     nfnetlink::{self, Answer, Dump, Message, Outbox, Sender, Subsystem},
-    percpu::{self, Cpu},
     Conn, Net,
 };
 use rcu_table::Ref;
 
-use crate::page::Page;
+use crate::{
+    cause,
+    cpus::{Cpus, Of},
+    page::Page,
+};
 
 /// The subsystem.
 pub(crate) struct Connections;
@@ -55,7 +55,9 @@ impl Subsystem for Connections {
             message::GET | message::GET_CTRZERO => get(asked),
             message::NEW => new(asked),
             message::DELETE => delete(asked),
-            message::GET_STATS_CPU if dump => list_cpus(),
+            message::GET_STATS_CPU if dump => {
+                Cpus::new(Of::Connections).map(List::Cpus).map(Answer::Dump)
+            }
             message::GET_STATS_CPU => Ok(Answer::Done),
             message::GET_STATS => get_stats(asked),
             message::GET_DYING if dump => list_dying(asked),
@@ -120,14 +122,6 @@ fn list_dying(asked: &Asked<'_>) -> Result<Answer<List>, Error> {
     })))
 }
 
-/// Who ends or changes something.
-fn cause(asked: &Asked<'_>) -> Cause {
-    Cause {
-        port: asked.sender().port,
-        echo: asked.has(flag::ECHO),
-    }
-}
-
 /// Makes a connection, or changes the one that is there.
 fn new(asked: &Asked<'_>) -> Result<Answer<List>, Error> {
     let request = read(asked)?;
@@ -187,13 +181,6 @@ fn get_stats(asked: &Asked<'_>) -> Result<Answer<List>, Error> {
     let mut page = Page::new()?;
     page.write(&header, |out| stats::write_global(out, entries, max));
     page.into_message().map(Answer::Message)
-}
-
-fn list_cpus() -> Result<Answer<List>, Error> {
-    Ok(Answer::Dump(List::Cpus(Cpus {
-        last: None,
-        page: Page::new()?,
-    })))
 }
 
 /// A list that is being sent.
@@ -263,30 +250,6 @@ impl Table {
         match &self.which {
             Which::Live(filter) => control::connections(net, cursor, filter.as_ref(), &mut show),
             Which::Dying(family) => control::dying(net, cursor, *family, &mut show),
-        }
-    }
-}
-
-/// What each CPU has counted.
-pub(crate) struct Cpus {
-    last: Option<Cpu>,
-    page: Page,
-}
-
-impl Cpus {
-    fn fill(&mut self, net: &Net<Namespace>, out: &mut Outbox<'_>) {
-        while self.page.send(out) {
-            let Some(cpu) = percpu::next(self.last) else {
-                return;
-            };
-            self.last = Some(cpu);
-            let mut header = out
-                .sender()
-                .header(message::SUBSYSTEM, message::GET_STATS_CPU, 0);
-            // CAST: as stock has it.
-            header.resource = cpu.number() as u16;
-            let counted = control::of_cpu(net, cpu);
-            self.page.write(&header, |out| counted.write(out));
         }
     }
 }

@@ -3,15 +3,23 @@
 #![forbid(unsafe_code)]
 
 mod connections;
+mod cpus;
 mod events;
+mod expectations;
 mod page;
 mod policies;
 
-use ip_conntrack::events::{listen, Listening};
+use conntrack::netlink::write::flag;
+use ip_conntrack::{
+    control::Namespace,
+    events::{listen, Cause, Listening},
+};
 use kernel::prelude::*;
-use netfilter::nfnetlink::Registration;
+use netfilter::nfnetlink::{Registration, Request};
 
-use crate::{connections::Connections, events::Teller, policies::Policies};
+use crate::{
+    connections::Connections, events::Teller, expectations::Expectations, policies::Policies,
+};
 
 module! {
     type: Edge,
@@ -23,6 +31,7 @@ module! {
 
 pub(crate) struct Edge {
     _connections: Registration<Connections>,
+    _expectations: Registration<Expectations>,
     _policies: Registration<Policies>,
     _events: Listening,
 }
@@ -31,8 +40,18 @@ impl kernel::Module for Edge {
     fn init(_: &'static ThisModule) -> Result<Self> {
         Ok(Self {
             _connections: Registration::new()?,
+            _expectations: Registration::new()?,
             _policies: Registration::new()?,
             _events: listen(&Teller)?,
         })
+    }
+}
+
+/// Who ends or changes something.
+fn cause(asked: &Request<'_, Namespace>) -> Cause {
+    let sender = asked.sender();
+    Cause {
+        port: sender.port,
+        echo: asked.has(flag::ECHO),
     }
 }

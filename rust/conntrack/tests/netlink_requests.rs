@@ -898,6 +898,83 @@ fn all_of_a_request_about_an_expectation() {
     assert_eq!(read(NONE), Err(Error::NotSupported));
 }
 
+/// The same as of connections, of expectations: cut short, missing, twice, out of range.
+#[test]
+fn what_is_wrong_with_a_request_about_an_expectation() {
+    fn read(bytes: &[u8]) -> Result<expectation::Request<'_>, Error> {
+        expectation::Request::read(bytes, V4, ALL)
+    }
+    let bytes = whole_expectation(V4);
+    for attribute in Attributes::new(&bytes) {
+        let kind = attribute.kind();
+        let word = kind | if attribute.is_nested() { 1 << 15 } else { 0 };
+        let value = attribute.value();
+        for len in 0..value.len() {
+            let cut = edit(&bytes, &[kind], &|word, value| raw(word, &value[..len]));
+            let expected = match kind {
+                expect::HELP_NAME => Err(Error::Invalid), // Without its end.
+                _ if attribute.is_nested() && (len == 0 || len >= 4) => Ok(()),
+                _ => Err(Error::Range),
+            };
+            assert_eq!(read(&cut).map(drop), expected, "{kind} cut to {len}");
+            read_all(&cut, V4);
+        }
+        let twice = [raw(word, &vec![0xff; value.len()]), bytes.clone()].concat();
+        match read(&twice) {
+            Ok(request) => {
+                assert_eq!(request.timeout(), Ok(Some(1)));
+                assert_eq!(request.class(), Ok(3));
+                assert_eq!(request.tuple(expect::MASTER), Ok(v4(6)));
+            }
+            // The one that does not count has to be right, too.
+            Err(error) => {
+                assert!([expect::FLAGS, expect::HELP_NAME].contains(&kind));
+                assert_eq!(error, Error::Invalid);
+            }
+        }
+        let without = without(&bytes, &[kind]);
+        let request = read(&without).unwrap();
+        let missing = |of: u16| kind == of;
+        for of in [expect::MASTER, expect::TUPLE, expect::MASK] {
+            assert_eq!(request.has(of), !missing(of));
+            assert_eq!(request.tuple(of).is_err(), missing(of));
+        }
+        assert_eq!(request.mask().is_err(), missing(expect::MASK));
+        assert_eq!(
+            request.timeout().unwrap().is_none(),
+            missing(expect::TIMEOUT)
+        );
+        assert_eq!(request.id().unwrap().is_none(), missing(expect::ID));
+        assert_eq!(request.helper().is_none(), missing(expect::HELP_NAME));
+    }
+    for kind in [expect::MASTER, expect::TUPLE, expect::MASK] {
+        for path in PARTS {
+            let path = [&[kind], path].concat();
+            let short = |word: u16, value: &[u8]| raw(word, &value[..value.len() - 1]);
+            let cut = edit(&bytes, &path, &short);
+            if path.len() == 3 {
+                let tuple = read(&cut).unwrap().tuple(kind);
+                assert_eq!(tuple, Err(Error::Range), "{path:?} short");
+            }
+            let none = without(&bytes, &path);
+            let tuple = read(&none).unwrap().tuple(kind);
+            assert_eq!(tuple, Err(Error::Invalid), "{path:?} missing");
+        }
+    }
+    for flags in 0..=0xff_u32 {
+        let set = edit(&bytes, &[expect::FLAGS], &|word, _| {
+            raw(word, &flags.to_be_bytes())
+        });
+        let read = read(&set).map(|request| request.flags().unwrap().bits());
+        let expected = if flags < 8 {
+            Ok(flags & 3)
+        } else {
+            Err(Error::Invalid)
+        };
+        assert_eq!(read, expected, "flags {flags}");
+    }
+}
+
 /// Changes of TCP's state: what agrees with what is known is taken.
 #[test]
 fn changes_of_tcp() {

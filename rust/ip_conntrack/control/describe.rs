@@ -4,10 +4,10 @@
 use conntrack::{
     netlink::{
         entry::{self, Entry},
-        expectation::{Expected, Flags},
+        expectation::Expected,
     },
     status::Status,
-    tuple::{Direction, SourceMask},
+    tuple::Direction,
 };
 use netfilter::{Account, Conn, Expectation, Labels, Shifts, HZ};
 use rcu_table::Ref;
@@ -74,23 +74,15 @@ pub fn describe(conn: &Ref<Conn>, view: View, tell: &mut dyn FnMut(&Entry<'_>)) 
 /// Tells `tell` of an expectation; callable from any context.
 pub fn describe_expected(expectation: &Expectation, tell: &mut dyn FnMut(&Expected<'_>)) {
     let what = expectation.what();
-    let left = what.expires.remaining(netfilter::now()).unwrap_or_default();
+    let left = expectation.expires().remaining(netfilter::now());
     let helper = what.master.session().map(|session| session.helper());
     tell(&Expected {
         tuple: &what.tuple,
-        mask: if what.anyone {
-            SourceMask::ANYONE
-        } else {
-            SourceMask::host(what.tuple.family())
-        },
+        mask: what.mask,
         master: what.master.tuple(Direction::Original),
-        timeout: left.as_secs(HZ),
+        timeout: left.unwrap_or_default().as_secs(HZ),
         id: expectation.id(),
-        flags: if what.permanent {
-            Flags::PERMANENT
-        } else {
-            Flags::default()
-        },
+        flags: what.flags,
         class: what.class,
         helper: helper
             .filter(|helper| helper.is_alive())

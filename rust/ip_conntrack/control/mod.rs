@@ -5,6 +5,7 @@
 
 pub(crate) mod change;
 mod describe;
+mod expect;
 mod walk;
 
 use conntrack::{
@@ -24,7 +25,8 @@ use crate::{events::Cause, expire};
 pub use self::{
     change::{change, create},
     describe::{describe, describe_expected, View},
-    walk::{connections, dying, Cursor},
+    expect::{change_expected, end_all_expected, end_expected, expect, find_expected},
+    walk::{connections, dying, expectations, Cursor},
 };
 pub use crate::{
     counts::{of_cpu, of_cpu_expected},

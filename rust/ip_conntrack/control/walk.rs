@@ -6,7 +6,7 @@ use core::{ops::ControlFlow, sync::atomic::Ordering};
 
 use conntrack::{netlink::filter::Filter, tuple::Direction};
 use kernel::sync::rcu;
-use netfilter::{Conn, Net, ReadSide, Table};
+use netfilter::{Conn, Expectation, Net, ReadSide, Table};
 use rcu_table::{Node, Ref};
 
 use super::{candidate, Namespace};
@@ -71,6 +71,33 @@ pub fn dying(
         cursor,
         wanted,
         Conn::number,
+        show,
+    );
+}
+
+/// Shows the expectations of a namespace from a place on: of a network protocol, where `family` is
+/// its number and not zero; of the connection of a number, where there is one.
+pub fn expectations(
+    net: &Net<Namespace>,
+    cursor: &mut Cursor,
+    family: u8,
+    master: Option<u64>,
+    show: &mut dyn FnMut(&Ref<Expectation>) -> ControlFlow<()>,
+) {
+    let now = netfilter::now();
+    let wanted = |expectation: &Expectation| {
+        let number = expectation.what().tuple.family().number();
+        expectation.master().in_namespace(net.census())
+            && !expectation.is_over()
+            && !expectation.expired(now)
+            && (family == 0 || number == family.into())
+            && master.is_none_or(|master| master == expectation.master().number())
+    };
+    walk(
+        net.tracker().shared.expectations().table(),
+        cursor,
+        wanted,
+        Expectation::number,
         show,
     );
 }
