@@ -14,14 +14,22 @@ const ROUNDS: usize = 4;
 /// A packet at its last hook.
 #[inline]
 pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
+    match skb.attached() {
+        Attached::Conn(conn, _) if !conn.is_quiet() || conn.session().is_some() => {
+            something(net, skb, read)
+        }
+        _ => Verdict::Accept,
+    }
+}
+
+/// The same, where there is something to do.
+#[inline(never)]
+fn something(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
     let Attached::Conn(conn, ctinfo) = skb.attached() else {
         return Verdict::Accept;
     };
     let status = conn.status();
     if status.contains(Status::CONFIRMED) {
-        if conn.session().is_none() && !conn.has_news() {
-            return Verdict::Accept;
-        }
         return finish(net, skb, read);
     }
     // An ICMP error or a reset of our own goes the other way: it starts nothing.

@@ -29,6 +29,7 @@ const fn missed(word: u64) -> Events {
 }
 
 impl Conn {
+    #[inline]
     fn news_word(&self) -> u64 {
         self.status_word().load(Ordering::Relaxed)
     }
@@ -54,10 +55,12 @@ impl Conn {
             .fetch_or(u64::from(events.bits()) << PENDING, Ordering::Relaxed);
     }
 
-    /// Whether something is to be told.
+    /// Whether it is in the table, and nothing is to be told: one look, for each packet.
     #[inline]
-    pub fn has_news(&self) -> bool {
-        self.news_word() & (EVENTS << PENDING | EVENTS << MISSED) != 0
+    pub fn is_quiet(&self) -> bool {
+        let confirmed = u64::from(Status::CONFIRMED.bits());
+        let news = EVENTS << PENDING | EVENTS << MISSED;
+        self.news_word() & (confirmed | news) == confirmed
     }
 
     /// What is to be told since it was last taken, and what could not be before.
