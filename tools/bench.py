@@ -3,7 +3,8 @@
 """What `make bench` makes of its measurements (qemu/bench/run): tables, JSON, a plot, the bar.
 
     bench.py report RAW... --json FILE --svg FILE [--record README]
-    bench.py gate RAW BASELINE JSON     whether packets have become dearer than BASELINE says
+    bench.py gate RAW BASELINE JSON     whether packets have become dearer than BASELINE says; with
+                                        `--without RAW`, where no events were known: what those cost
     bench.py baseline RAW BASELINE      what they cost now is what they are to cost
 """
 
@@ -16,11 +17,15 @@ from pathlib import Path
 TRACKERS = ("empty", "stock", "ours")
 NAMES = {"udp": "UDP", "tcp": "TCP", "icmp": "ICMP"}
 SITUATIONS = {"grow": "the table grows to 200,000", "expire": "200,000 expire at once",
-              "proc": "/proc/net/nf_conntrack is read, 100,000 lines", "netlink": "conntrack -L lists 100,000"}
+              "proc": "/proc/net/nf_conntrack is read, 100,000 lines", "netlink": "conntrack -L lists 100,000",
+              "delete": "half of 100,000 are ended by their mark, in one request"}
 # What may change without anybody having to say so.
 HEADROOM = 0.03
 # The longest that a packet may take, in instructions.
 LONGEST = 20000
+# What may be paid for events while nobody listens, in instructions: for a packet of an open
+# connection, and for one that opens a connection or changes its state.
+UNHEARD, UNHEARD_CHANGE = 5, 9
 
 
 class Measured:
@@ -143,6 +148,17 @@ def stall_table(measured):
                table(["while", "packet: stock", "ours", "delay: stock", "ours"], rows))
 
 
+def events_table(measured):
+    rows = []
+    for (flows, listener), found in measured.of("listened"):
+        for tracker, one in found.items():
+            told, lost = one["noted"]["told"], one["noted"]["overruns"]
+            rows.append([f"{tracker}, {'a listener with 8 MiB' if listener else 'no listener'}", number(mean(one["open"])),
+                         f"{one['open']['sum'] / 1e9:.2f} s", f"{flows - told:,}, {lost} overruns" if listener else "-"])
+    if rows:
+        yield "100,000 new connections, one after the other", table(["", "instructions for each", "all", "events lost"], rows)
+
+
 def factors(measured):
     """How much more two CPUs send than one, the best of all runs, by tracker."""
     rates = {}
@@ -181,6 +197,7 @@ def tables(measured):
     yield from packets_table(measured, "Instructions of others", ("rest of the handshake", "worst new"))
     yield from memory_table(measured)
     yield from stall_table(measured)
+    yield from events_table(measured)
     yield from cpus_table(measured)
     yield from native_table(measured)
 
@@ -287,11 +304,11 @@ def report(args):
 GATED = ("established", "new")
 
 
-def costs_now(raw):
+def costs_now(raw, figures=GATED):
     measured = Measured([raw])
     wrong = list(measured.wrong())
     costs = {f"{NAMES[options[0]]} {figure}": {tracker: round(cost, 1) for tracker, cost in net(found, figure).items()}
-             for options, found in measured.of("packets") for figure in GATED}
+             for options, found in measured.of("packets") for figure in figures}
     return costs, wrong
 
 
@@ -311,8 +328,21 @@ def gate(args):
                            "make bench BASELINE=1, and commit qemu/bench/baseline.json with the reason")
         elif change < -HEADROOM:
             print("   that is better than the baseline, so it can be lost unseen: make bench BASELINE=1, and commit qemu/bench/baseline.json")
+    if args.without:
+        cases.update(unheard(args.raw, args.without))
     args.json.write_text(json.dumps(cases))
     return 1 if any(cases.values()) else 0
+
+
+def unheard(raw, without):
+    """What packets pay for events while nobody listens: beside modules that know of none."""
+    (costs, _), (fewer, wrong) = (costs_now(file, (*GATED, "rest of the handshake")) for file in (raw, without))
+    yield "packets are tracked without events", "; ".join(wrong) or None
+    for name, then in fewer.items():
+        paid = costs[name]["ours"] - then["ours"]
+        print(f"   {name}: {paid:+,.1f} instructions for events of which nobody hears")
+        limit = UNHEARD if name.endswith("established") else UNHEARD_CHANGE
+        yield f"{name}, events", f"events that nobody hears cost {paid:,.1f} instructions, more than {limit}" if paid > limit else None
 
 
 def baseline(args):
@@ -337,6 +367,7 @@ def main():
     command.add_argument("raw", type=Path)
     command.add_argument("baseline", type=Path)
     command.add_argument("json", type=Path)
+    command.add_argument("--without", type=Path)
     command.set_defaults(act=gate)
     command = commands.add_parser("baseline")
     command.add_argument("raw", type=Path)

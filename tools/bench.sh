@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # bench.sh            : what `make bench` does: what packets and connections cost with the stock tracker
 #                       and with ours, the empty path subtracted, as tables, JSON and a plot
-# bench.sh gate JSON  : what `make test` does: whether packets have become dearer (30 s)
+# bench.sh gate JSON  : what `make test` does: whether packets have become dearer, and what events cost
+#                       while nobody listens (a minute)
 # bench.sh baseline   : what packets cost now is what the gate compares with
-# ONLY= some of packets,memory,stalls,cpus,profile  FLOWS= numbers of connections (1000,100000)
+# ONLY= some of packets,memory,stalls,events,cpus,profile  FLOWS= numbers of connections (1000,100000)
+# Of stalls: SITUATIONS= some of grow,expire,proc,netlink,delete  LISTED= how many connections are listed,
+# and half of them ended, while packets come (100000)
 # MEMORY= of the guest, in MiB  RECORD=1: the tables go into README.md
 # shellcheck source=tools/env/common.sh
 . "$(dirname "$0")/env/common.sh"
@@ -14,7 +17,7 @@ tools=$checkout/tools
 enter=$tools/env/enter.sh
 baseline=/checkout/qemu/bench/baseline.json
 flows=${FLOWS:-1000,100000}
-only=${ONLY:-packets,memory,stalls,cpus}
+only=${ONLY:-packets,memory,stalls,events,cpus}
 "$tools/build.sh"
 work=$("$tools/build.sh" --path plain)
 here=$work/bench
@@ -25,7 +28,7 @@ measure() {
 	local name=$1 parts=$2
 	shift 2
 	rm -rf "${here:?}/$name"
-	"$tools/guest.sh" plain --timeout 7200 --results "$inside/$name" "$@" -- /checkout/qemu/bench/run \
+	"$tools/guest.sh" plain --timeout 7200 --results "$inside/$name" "$@" -- env LISTED="${LISTED:-100000}" SITUATIONS="${SITUATIONS:-grow,expire,proc,netlink,delete}" /checkout/qemu/bench/run \
 		--module "$inside/ip_conntrack_bench.ko" --results /results/bench.json --only "$parts" --flows "$flows" \
 		--trackers "${trackers:-empty,stock,ours}" ||
 		die "the guest that measures failed"
@@ -55,11 +58,24 @@ profile() {
 # Instructions: virtual time, in which a nanosecond is one.
 virtual=(--icount --hrtimers --memory "${MEMORY:-1024}")
 
+# Modules that know nothing of events.
+deaf() {
+	KERNEL_SRC=$("$tools/env/kernel.sh" --source) KERNEL_BUILD=$("$tools/env/kernel.sh" --path)/build \
+		step "building the modules without events" "$here/deaf.log" "$enter" bash -ec '
+		mkdir -p "$1/deaf" "$1/deaf.stripped"
+		make -C /build M=/checkout MO="$1/deaf" KRUSTFLAGS="--cfg ip_conntrack_deaf" -j"$(nproc)" modules
+		rm -f "$1/deaf.stripped"/*
+		for module in "$1"/deaf/*.ko; do strip --strip-debug -o "$1/deaf.stripped/${module##*/}" "$module"; done' deaf "$inside"
+}
+
 case $mode in
 gate)
 	measure gate quick "${virtual[@]}"
+	deaf
+	MODULES=$inside/deaf.stripped trackers=empty,ours measure without quick "${virtual[@]}"
 	mkdir -p "$(dirname "$2")"
-	"$enter" python3 /checkout/tools/bench.py gate "$inside/gate/bench.json" $baseline "/cache/${2#"$cache"/}"
+	"$enter" python3 /checkout/tools/bench.py gate "$inside/gate/bench.json" $baseline "/cache/${2#"$cache"/}" \
+		--without "$inside/without/bench.json"
 	;;
 baseline)
 	measure gate quick "${virtual[@]}"
@@ -67,7 +83,7 @@ baseline)
 	;;
 all)
 	raw=()
-	parts=$(chosen packets memory stalls)
+	parts=$(chosen packets memory stalls events)
 	if [ -n "$parts" ]; then
 		echo "-> instructions and bytes ($parts)"
 		measure instructions "$parts" "${virtual[@]}"

@@ -14,11 +14,10 @@ const ROUNDS: usize = 4;
 /// A packet at its last hook.
 #[inline]
 pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
-    match skb.attached() {
-        Attached::Conn(conn, _) if !conn.is_quiet() || conn.session().is_some() => {
-            something(net, skb, read)
-        }
-        _ => Verdict::Accept,
+    if skb.is_quiet() {
+        Verdict::Accept
+    } else {
+        something(net, skb, read)
     }
 }
 
@@ -38,7 +37,13 @@ fn something(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict
     }
     let plain = conn.session().is_none() && !conn.is_listened();
     let verdict = match skb.conn() {
-        Some((conn, _)) if !status.contains(Status::DYING) => insert(net, skb, conn, ctinfo),
+        Some((conn, _)) if !status.contains(Status::DYING) => {
+            if !plain {
+                // Before others find it, so that they hear of its begin first.
+                conn.note(birth(&conn));
+            }
+            insert(net, skb, conn, ctinfo)
+        }
         _ => {
             net.tracker().counts.event(Event::InsertFailed);
             Verdict::Drop
@@ -64,10 +69,6 @@ fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtIn
     let tracker = net.tracker();
     let shared = &tracker.shared;
     let hashes = shared.hashes(net, &conn);
-    // Before others find it, so that they hear of its begin first.
-    if conn.is_listened() {
-        conn.note(birth(&conn));
-    }
     for _ in 0..ROUNDS {
         match shared.table().insert(conn, hashes) {
             Ok(()) => {
@@ -92,17 +93,25 @@ fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtIn
 }
 
 /// What is to be told of a new connection.
-fn birth(conn: &Conn) -> Events {
+#[cold]
+fn birth(conn: &Ref<Conn>) -> Events {
     let helper = conn.session().filter(|session| session.helper().is_alive());
     let known = if helper.is_some() {
         Events::HELPER
     } else {
         Events::NONE
     };
-    match conn.master() {
-        Some(_) => known | Events::RELATED,
-        None => known | Events::NEW,
-    }
+    let begun = match conn.master() {
+        Some(_) => Events::RELATED,
+        None => Events::NEW,
+    };
+    let has_states = Conn::lock(conn).name().is_some();
+    let state = if has_states {
+        Events::PROTOINFO
+    } else {
+        Events::NONE
+    };
+    known | begun | state
 }
 
 /// Another packet of the flow, in either direction, was quicker: where that loses nothing, this

@@ -46,6 +46,8 @@ pub struct Namespace {
     pub(crate) timestamp: Setting<bool>,
     /// Whether events of new connections are told: never, always, or where somebody listens.
     pub(crate) events: Setting<u8>,
+    /// What new connections have by these three, while nobody listens.
+    usual: Setting<Features>,
     /// How many rules work with labels: connections can have them if there are any.
     pub(crate) labels_used: AtomicU32,
     /// Whether helpers that have ports of their own read what goes to these ports.
@@ -67,15 +69,28 @@ impl Namespace {
     /// What a new connection has, unless a rule says more.
     #[inline]
     pub(crate) fn features(&self) -> Features {
-        Features {
-            counts: self.acct.get(),
-            stamps: self.timestamp.get(),
-            events: match self.events.get() {
-                0 => false,
-                EVENTS_FOR_LISTENERS => netfilter::has_listener(),
-                _ => true,
-            },
+        let usual = self.usual.get();
+        if netfilter::TOLD && netfilter::has_listener() {
+            self.while_heard(usual)
+        } else {
+            usual
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn while_heard(&self, usual: Features) -> Features {
+        usual.with(Features::EVENTS, self.events.get() == EVENTS_FOR_LISTENERS)
+    }
+
+    /// Settings have changed: what is usual follows from them.
+    pub(crate) fn settle_features(&self) {
+        let always = !matches!(self.events.get(), 0 | EVENTS_FOR_LISTENERS);
+        let usual = Features::default()
+            .with(Features::COUNTS, self.acct.get())
+            .with(Features::STAMPS, self.timestamp.get())
+            .with(Features::EVENTS, always);
+        self.usual.set(usual);
     }
 
     /// Whether new connections can have labels.
@@ -93,7 +108,7 @@ impl Tracker for Namespace {
     }
 
     fn new(shared: &Shared, census: &Census) -> Result<Self> {
-        Ok(Self {
+        let namespace = Self {
             shared: shared.clone(),
             config: Config::defaults(HZ),
             counts: Counts::new()?,
@@ -105,7 +120,10 @@ impl Tracker for Namespace {
             labels_used: AtomicU32::new(0),
             // Who loads a helper's module means it; one image with all of them means nothing.
             assign_helpers: Setting::new(census.is_first() && !cfg!(ip_conntrack_static)),
-        })
+            usual: Setting::new(Features::default()),
+        };
+        namespace.settle_features();
+        Ok(namespace)
     }
 
     fn files() -> &'static [ProcFile<Self>] {

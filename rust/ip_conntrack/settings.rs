@@ -151,7 +151,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [0, 1],
         get: |net| u32::from(net.tracker().acct.get()),
-        set: Some(|net, value| net.tracker().acct.set(value != 0)),
+        set: Some(|net, value| {
+            net.tracker().acct.set(value != 0);
+            net.tracker().settle_features();
+        }),
         global: false,
     },
     Sysctl {
@@ -159,7 +162,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [0, 1],
         get: |net| u32::from(net.tracker().timestamp.get()),
-        set: Some(|net, value| net.tracker().timestamp.set(value != 0)),
+        set: Some(|net, value| {
+            net.tracker().timestamp.set(value != 0);
+            net.tracker().settle_features();
+        }),
         global: false,
     },
     Sysctl {
@@ -167,7 +173,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [0, 2],
         get: |net| net.tracker().events.get().into(),
-        set: Some(|net, value| net.tracker().events.set(Value::from_number(value))),
+        set: Some(|net, value| {
+            net.tracker().events.set(Value::from_number(value));
+            net.tracker().settle_features();
+        }),
         global: false,
     },
     number!("checksum", 1, |config| &config.checksum),

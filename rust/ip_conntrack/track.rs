@@ -5,7 +5,7 @@ use conntrack::{
     ctinfo::CtInfo,
     event::Events,
     packet::{self, Class, Packet, Transport},
-    proto::{self, Before, Effect, Outcome, State},
+    proto::{self, Before, Outcome, State},
     reason::Reason,
     status::Status,
     timeouts::Config,
@@ -265,12 +265,7 @@ fn count(context: &Context<'_, Namespace>, conn: &Conn, direction: Direction) {
 /// A packet has come in the direction of the answers.
 #[inline]
 fn answered(conn: &Conn) {
-    if !conn
-        .set_status(Status::SEEN_REPLY)
-        .contains(Status::SEEN_REPLY)
-    {
-        conn.note(Events::REPLY);
-    }
+    conn.set_and_note(Status::SEEN_REPLY, Events::REPLY);
 }
 
 /// What a packet is to a connection of this status.
@@ -304,10 +299,9 @@ fn update(
     });
     match outcome {
         Outcome::Accept(effect) => {
-            let before = conn.set_status(effect.set);
-            note(conn, &effect, before);
-            if effect.moved && conn.is_tallied() && Conn::lock(conn).is_over() {
-                conn.uncount();
+            conn.set_and_note(effect.set, Events::ASSURED);
+            if effect.moved && conn.is_watched() {
+                moved(conn);
             }
             if let Some(timeout) = effect.timeout {
                 conn.refresh(now, timeout);
@@ -319,17 +313,13 @@ fn update(
     outcome
 }
 
-/// Notes what is to be told of a packet's effect on a connection that had the status `before`.
-#[inline]
-fn note(conn: &Conn, effect: &Effect, before: Status) {
-    if !conn.is_listened() {
-        return;
-    }
-    if effect.moved {
-        conn.note(Events::PROTOINFO);
-    }
-    if effect.set.contains(Status::ASSURED) && !before.contains(Status::ASSURED) {
-        conn.note(Events::ASSURED);
+/// The state of a connection is another now, which somebody may want to know.
+#[cold]
+#[inline(never)]
+fn moved(conn: &Ref<Conn>) {
+    conn.note(Events::PROTOINFO);
+    if conn.is_tallied() && Conn::lock(conn).is_over() {
+        conn.uncount();
     }
 }
 
@@ -405,7 +395,6 @@ fn open(
     match net.new_conn(tracker.shared.cache(), new) {
         Some(conn) => {
             count(context, &conn, Direction::Original);
-            note(&conn, &effect, Status::NONE);
             Decision::Tracked(conn, ctinfo)
         }
         None => no_room(config, Reason::NoMemory),
@@ -449,7 +438,8 @@ impl Origin {
         let wishes = template.and_then(Conn::extension).map(Extension::extras);
         let masks = wishes.and_then(|wishes| wishes.masks);
         // As with stock: where events are told if somebody listens, no rule asks for more.
-        self.features.events |= masks.is_some() && tracker.events.get() == 0;
+        let asked = masks.is_some() && tracker.events.get() == 0;
+        self.features = self.features.with(Features::EVENTS, asked);
         self.extension = Extension::new(Extras {
             session: session(context, tuple, expectation.as_deref(), template)?,
             labels: tracker.has_labels(),

@@ -16,6 +16,7 @@ use core::{
 use conntrack::{
     ctinfo::CtInfo,
     proto::{Kept, State, WORDS},
+    setting::Value,
     status::Status,
     time::{Instant, Ticks},
     timeouts::Timeouts,
@@ -32,6 +33,7 @@ use crate::{
     extension::{Extension, Labels},
     helper::Session,
     namespace::{self, Census},
+    news::TOLD,
     shifts::Shifts,
     siphash::HashKey,
     time,
@@ -76,40 +78,62 @@ pub struct Conn {
 
 /// What the upper half of the kernel's status word has of ours; `news.rs` has the rest.
 mod own {
-    pub(super) const COUNTS: u64 = 1 << 54;
-    pub(super) const STAMPS: u64 = 1 << 55;
-    pub(super) const LISTENED: u64 = 1 << 56;
+    /// Where the bits of `Features` begin.
+    pub(super) const FEATURES: u32 = 56;
+    pub(super) const ACCOUNT: u64 = COUNTS | STAMPS;
+    pub(super) const COUNTS: u64 = super::Features::COUNTS.word();
+    pub(super) const STAMPS: u64 = super::Features::STAMPS.word();
     /// Rules count it (tally.rs), or did.
     pub(super) const TALLIED: u64 = 1 << 57;
 }
 
+/// The bit of the status word that says whether somebody listens.
+pub(crate) const LISTENED: u64 = Features::EVENTS.word();
+/// It is in the table, no helper reads it, and nothing of it is to be told: its packets have
+/// nothing to do at their last hook. The highest bit, which is tested soonest.
+pub(crate) const QUIET: u64 = 1 << 63;
+
 /// What a connection has beside what all have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features {
-    /// Packets and bytes are counted.
-    pub counts: bool,
-    /// It is known when it began and ended.
-    pub stamps: bool,
-    /// Somebody listens to its events.
-    pub events: bool,
-}
+pub struct Features(u8);
 
 impl Features {
+    /// Packets and bytes are counted.
+    pub const COUNTS: Self = Self(1 << 4);
+    /// It is known when it began and ended.
+    pub const STAMPS: Self = Self(1 << 5);
+    /// Somebody listens to its events.
+    pub const EVENTS: Self = Self(1 << 6);
+
+    /// Together with others, where it `has` these.
+    #[must_use]
+    pub const fn with(self, other: Self, has: bool) -> Self {
+        Self(self.0 | if has { other.0 } else { 0 })
+    }
+
     /// Whether there is an account.
-    pub(crate) fn account(self) -> bool {
-        self.counts || self.stamps
+    #[inline]
+    pub(crate) const fn account(self) -> bool {
+        self.0 & (Self::COUNTS.0 | Self::STAMPS.0) != 0
     }
 
     /// Its bits in the status word.
-    fn bits(self) -> u64 {
-        [
-            (self.counts, own::COUNTS),
-            (self.stamps, own::STAMPS),
-            (self.events, own::LISTENED),
-        ]
-        .into_iter()
-        .filter_map(|(has, bit)| has.then_some(bit))
-        .fold(0, |bits, bit| bits | bit)
+    #[inline]
+    const fn word(self) -> u64 {
+        (self.0 as u64) << own::FEATURES
+    }
+}
+
+impl Value for Features {
+    #[inline]
+    fn from_number(number: u32) -> Self {
+        // CAST: only what `number` has given comes back.
+        Self(number as u8)
+    }
+
+    #[inline]
+    fn number(self) -> u32 {
+        self.0.into()
     }
 }
 
@@ -233,7 +257,7 @@ impl Conn {
             (&raw mut (*head).timeout).write(new.timeout.as_u32());
             (&raw mut (*head).status)
                 .cast::<u64>()
-                .write(u64::from(new.status.bits()) | new.features.bits());
+                .write(u64::from(new.status.bits()) | new.features.word());
             #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
             (&raw mut (*head).zone).cast::<Zone>().write(new.zone);
             let [_mark, _secmark] = new.marks;
@@ -394,26 +418,37 @@ impl Conn {
         self.extension()?.extras().timeouts.as_ref()?.timeouts()
     }
 
-    /// What it has beside what all have.
-    #[inline]
-    pub fn features(&self) -> Features {
-        let word = self.status_word().load(Ordering::Relaxed);
-        Features {
-            counts: word & own::COUNTS != 0,
-            stamps: word & own::STAMPS != 0,
-            events: word & own::LISTENED != 0,
-        }
-    }
-
     /// Whether somebody listens to its events.
     #[inline]
     pub fn is_listened(&self) -> bool {
-        self.status_word().load(Ordering::Relaxed) & own::LISTENED != 0
+        TOLD && self.has(LISTENED)
+    }
+
+    /// It begins, and has more than all have; whether it is quiet all the same.
+    #[cold]
+    #[inline(never)]
+    fn begin(&self) -> bool {
+        if let Some(account) = self.clock() {
+            account.set_start(time::real_ns());
+        }
+        !self.is_listened() && self.session().is_none()
+    }
+
+    /// Whether somebody listens to its events, or rules count it.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.has(own::TALLIED | if TOLD { LISTENED } else { 0 })
+    }
+
+    /// Whether it has any of these bits in the status word.
+    #[inline]
+    fn has(&self, bits: u64) -> bool {
+        self.status_word().load(Ordering::Relaxed) & bits != 0
     }
 
     #[inline]
     fn account(&self) -> Option<&Account> {
-        if !self.features().account() {
+        if !self.has(own::ACCOUNT) {
             return None;
         }
         // SAFETY: with an account this is the begin of a `Counted` (invariant), all of which lives
@@ -424,12 +459,12 @@ impl Conn {
     /// Packets and bytes, where they are counted.
     #[inline]
     pub fn counters(&self) -> Option<&Account> {
-        self.account().filter(|_| self.features().counts)
+        self.account().filter(|_| self.has(own::COUNTS))
     }
 
     /// The account, where it is known when things happen.
     pub(crate) fn clock(&self) -> Option<&Account> {
-        self.account().filter(|_| self.features().stamps)
+        self.account().filter(|_| self.has(own::STAMPS))
     }
 
     /// When it was confirmed, in nanoseconds since 1970, and when it left the table (zero before);
@@ -498,7 +533,7 @@ impl Conn {
     /// Whether rules count it, or did.
     #[inline]
     pub fn is_tallied(&self) -> bool {
-        self.status_word().load(Ordering::Relaxed) & own::TALLIED != 0
+        self.has(own::TALLIED)
     }
 
     /// A rule is about to count it.
@@ -741,16 +776,17 @@ unsafe impl Node for Conn {
 
     #[inline]
     fn published(&self) {
-        if let Some(account) = self.clock() {
-            account.set_start(time::real_ns());
-        }
+        let plain = !self.has(own::ACCOUNT | LISTENED) && self.extension().is_none();
+        let quiet = if plain || self.begin() { QUIET } else { 0 };
         // Readers pass over entries without CONFIRMED, so nobody takes the relative timeout for
         // a point in time.
         let expires = time::now().add(self.pending_timeout());
         self.timeout_word()
             .store(expires.as_ticks(), Ordering::Relaxed);
-        self.status_word()
-            .fetch_or(Status::CONFIRMED.bits().into(), Ordering::Release);
+        self.status_word().fetch_or(
+            u64::from(Status::CONFIRMED.bits()) | quiet,
+            Ordering::Release,
+        );
     }
 }
 

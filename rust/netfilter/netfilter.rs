@@ -52,6 +52,7 @@ pub use self::{
     lock::Guarded,
     log::{limited, load_log},
     namespace::{Census, Net, PerNet, Registration, Tracker},
+    news::TOLD,
     nfnl_hook::{Beside, NfnlHook},
     percpu::PerCpu,
     policy::{Policy, Share},

@@ -6,7 +6,10 @@ use core::sync::atomic::Ordering;
 
 use conntrack::{event::Events, status::Status};
 
-use crate::{conn::Conn, time};
+use crate::{
+    conn::{Conn, LISTENED, QUIET},
+    time,
+};
 
 /// Events in the upper half of the kernel's status word: those that are to be told, and those that
 /// could not be. Of a connection that is dead other things are kept in the same bits.
@@ -27,6 +30,10 @@ const fn pending(word: u64) -> Events {
 const fn missed(word: u64) -> Events {
     Events::from_bits((word >> MISSED & EVENTS) as u16)
 }
+
+/// Whether anything is told at all: what that costs is measured beside modules that know of nothing
+/// (tools/bench.sh).
+pub const TOLD: bool = !cfg!(ip_conntrack_deaf);
 
 impl Conn {
     #[inline]
@@ -51,23 +58,59 @@ impl Conn {
         if pending(self.news_word()).is_empty() {
             self.touch();
         }
-        self.status_word()
-            .fetch_or(u64::from(events.bits()) << PENDING, Ordering::Relaxed);
+        self.put_news(u64::from(events.bits()) << PENDING);
     }
 
-    /// Whether it is in the table, and nothing is to be told: one look, for each packet.
+    /// Sets status bits; where they are new, that is to be told, if anybody listens.
+    #[inline(always)] // It is called where a few instructions count, and nowhere else.
+    pub fn set_and_note(&self, bits: Status, events: Events) {
+        let word = self.status_word().load(Ordering::Acquire);
+        let bits_of_word = u64::from(bits.bits());
+        if word & bits_of_word == bits_of_word {
+            return;
+        }
+        if TOLD && word & LISTENED != 0 {
+            self.set_for_listener(bits, events);
+        } else {
+            self.status_word().fetch_or(bits_of_word, Ordering::AcqRel);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_for_listener(&self, bits: Status, events: Events) {
+        if !self.set_status(bits).contains(bits) {
+            self.note_for_listener(events);
+        }
+    }
+
+    /// Whether its packets have nothing to do at their last hook: one look, for each of them.
     #[inline]
-    pub fn is_quiet(&self) -> bool {
-        let confirmed = u64::from(Status::CONFIRMED.bits());
-        let news = EVENTS << PENDING | EVENTS << MISSED;
-        self.news_word() & (confirmed | news) == confirmed
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.news_word() & QUIET != 0
+    }
+
+    /// Something is to be told.
+    fn put_news(&self, bits: u64) {
+        self.change_word(|word| (word | bits) & !QUIET);
     }
 
     /// What is to be told since it was last taken, and what could not be before.
     pub fn take_news(&self) -> Events {
+        let quiet = if self.session().is_none() { QUIET } else { 0 };
         let both = EVENTS << PENDING | EVENTS << MISSED;
-        let word = self.status_word().fetch_and(!both, Ordering::Relaxed);
+        let word = self.change_word(|word| word & !both | quiet);
         pending(word) | missed(word)
+    }
+
+    /// Changes the status word; what it was before.
+    fn change_word(&self, change: impl Fn(u64) -> u64) -> u64 {
+        let word = self.status_word();
+        let changed = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            Some(change(word))
+        });
+        let (Ok(before) | Err(before)) = changed;
+        before
     }
 
     /// What could not be told before.
@@ -80,8 +123,7 @@ impl Conn {
 
     /// That could not be told: it is to be told the next time.
     pub fn missed(&self, events: Events) {
-        self.status_word()
-            .fetch_or(u64::from(events.bits()) << MISSED, Ordering::Relaxed);
+        self.put_news(u64::from(events.bits()) << MISSED);
     }
 
     /// Something happens to it now.

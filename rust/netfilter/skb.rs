@@ -297,6 +297,17 @@ impl Skb {
         }
     }
 
+    /// Whether it has no connection, or one whose packets have nothing to do at their last hook.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        // SAFETY: a plain field of a valid packet.
+        let word = unsafe { (*self.raw())._nfct };
+        NonNull::new((word & !INFO) as *mut Conn).is_none_or(|conn| {
+            // SAFETY: as in `attached`.
+            unsafe { conn.as_ref() }.is_quiet()
+        })
+    }
+
     /// The connection of the packet, with a reference of one's own.
     #[inline]
     pub fn conn(&self) -> Option<(Ref<Conn>, CtInfo)> {
