@@ -6,6 +6,7 @@ use conntrack::{
     event::Events,
     netlink::{
         entry::{self, Entry},
+        expectation,
         request::Request,
         write::{Writer, Written},
         Error,
@@ -13,11 +14,12 @@ use conntrack::{
     status::Status,
     tuple::Direction,
 };
-use netfilter::{Beside, Conn, Net, ReadSide};
+use netfilter::{Beside, Conn, Net};
 use rcu_table::Ref;
 
 use crate::{
     control::{self, change, View, SUPPORT},
+    events::Cause,
     namespace::Namespace,
 };
 
@@ -40,12 +42,7 @@ impl Beside for Namespace {
         written
     }
 
-    fn change(
-        net: &Net<Self>,
-        conn: &Ref<Conn>,
-        attributes: &[u8],
-        _read: ReadSide<'_>,
-    ) -> Result<(), Error> {
+    fn change(net: &Net<Self>, conn: &Ref<Conn>, attributes: &[u8]) -> Result<(), Error> {
         let original = conn.tuple(Direction::Original);
         // CAST: both families fit.
         let family = original.family().number() as u8;
@@ -60,12 +57,17 @@ impl Beside for Namespace {
     }
 
     fn expect(
-        _net: &Net<Self>,
-        _conn: &Ref<Conn>,
-        _attributes: &[u8],
-        _read: ReadSide<'_>,
+        net: &Net<Self>,
+        conn: &Ref<Conn>,
+        attributes: &[u8],
+        [port, echo]: [u32; 2],
     ) -> Result<(), Error> {
-        Err(Error::NotSupported)
+        let original = conn.tuple(Direction::Original);
+        // CAST: both families fit.
+        let family = original.family().number() as u8;
+        let request = expectation::Request::read(attributes, family, SUPPORT)?;
+        let echo = echo != 0;
+        control::expect::expect_beside(net, conn, &request, Cause { port, echo })
     }
 }
 

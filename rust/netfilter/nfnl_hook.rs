@@ -29,7 +29,6 @@ use crate::{
     ct_hook,
     namespace::{Net, Tracker},
     nfnetlink::errno,
-    rcu::ReadSide,
 };
 
 /// A tracker that tells of connections beside their packets. RCU read lock held, softirq or process
@@ -50,14 +49,10 @@ pub trait Beside: Tracker {
     /// # Errors
     ///
     /// What cannot be done; what comes before it was done.
-    fn change(
-        net: &Net<Self>,
-        conn: &Ref<Conn>,
-        attributes: &[u8],
-        read: ReadSide<'_>,
-    ) -> Result<(), Refused>;
+    fn change(net: &Net<Self>, conn: &Ref<Conn>, attributes: &[u8]) -> Result<(), Refused>;
 
-    /// Expects another connection, as a program says in `attributes`.
+    /// Expects another connection, as a program says in `attributes`; `sender` is the number of
+    /// its socket, and not zero where it wants to hear of that, too.
     ///
     /// # Errors
     ///
@@ -66,7 +61,7 @@ pub trait Beside: Tracker {
         net: &Net<Self>,
         conn: &Ref<Conn>,
         attributes: &[u8],
-        read: ReadSide<'_>,
+        sender: [u32; 2],
     ) -> Result<(), Refused>;
 }
 
@@ -197,7 +192,7 @@ unsafe fn value<'a>(attribute: *const raw::nlattr) -> &'a [u8] {
 unsafe fn with<T: Beside>(
     attribute: *const raw::nlattr,
     conn: *mut raw::nf_conn,
-    f: impl FnOnce(&Net<T>, &Ref<Conn>, &[u8], ReadSide<'_>) -> Result<(), Refused>,
+    f: impl FnOnce(&Net<T>, &Ref<Conn>, &[u8]) -> Result<(), Refused>,
 ) -> c_int {
     // SAFETY: by the contract of this function.
     let (held, attributes) = unsafe { (held(conn), value(attribute)) };
@@ -207,9 +202,7 @@ unsafe fn with<T: Beside>(
     };
     // SAFETY: a connection's namespace lives as long as the connection.
     let done = unsafe {
-        ct_hook::in_net::<T, _>(ct_hook::net_of(conn), |net, read| {
-            f(net, &held, attributes, read)
-        })
+        ct_hook::in_net::<T, _>(ct_hook::net_of(conn), |net, _| f(net, &held, attributes))
     };
     match done {
         Some(Ok(())) => 0,
@@ -239,11 +232,16 @@ unsafe extern "C" fn parse<T: Beside>(
 unsafe extern "C" fn attach_expect<T: Beside>(
     attribute: *const raw::nlattr,
     conn: *mut raw::nf_conn,
-    _port: u32,
-    _report: u32,
+    port: u32,
+    report: u32,
 ) -> c_int {
+    let sender = [port, report];
     // SAFETY: by the contract of this function.
-    unsafe { with::<T>(attribute, conn, T::expect) }
+    unsafe {
+        with::<T>(attribute, conn, |net, conn, attributes| {
+            T::expect(net, conn, attributes, sender)
+        })
+    }
 }
 
 /// A program has changed the length of a packet. Where no addresses are translated nobody shifts

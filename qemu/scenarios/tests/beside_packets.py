@@ -20,6 +20,7 @@ from nfqueue import (
     NF_REPEAT,
     NFQA_CT,
     NFQA_CT_INFO,
+    NFQA_EXP,
     NFQA_PAYLOAD,
     NFULA_CT,
     NFULA_CT_INFO,
@@ -373,6 +374,56 @@ def test_again_and_elsewhere(tracker):
         w.check_equal(len(set(ids)), 1, "connections")
         _, line = left("sport=1000")
         w.check("mark=5" in line, f"{line}")
+
+
+def test_verdict_announces(tracker):
+    """A program expects another connection of the one that it has seen, new or known; what makes no
+    sense is left out, and the packet goes on."""
+    tracker.helper("amanda")
+    with w.World(tracker) as world:
+        queue = Queue(world, 1, conntrack=True)
+        queue_all(world, condition="-p udp")
+        world.firewall("iptables-legacy -t raw -A PREROUTING -p udp --dport 10080 -j CT --helper amanda")
+
+        def announce(*expected, dport=10080):
+            world.client.send(w.udp(C, S, 1000, dport))
+            queue.verdict(queue.packet(), NF_ACCEPT, n.attr(NFQA_CT, []), n.attr(NFQA_EXP, list(expected)))
+            time.sleep(0.1)
+
+        def of(dport, protocol=17):
+            return n.flow(2, S, C, protocol, 0, dport), n.flow(3, "255.255.255.255", "255.255.255.255", protocol, 0, 0xFFFF)
+
+        def listed():
+            lines = world.firewall("conntrack -L expect 2>/dev/null").splitlines()
+            return sorted(" ".join(line.split()[1:]) for line in lines)
+
+        def line(dport, protocol):
+            return (f"proto={protocol} src={S} dst={C} sport=0 dport={dport} mask-src=255.255.255.255 "
+                    f"mask-dst=255.255.255.255 sport=0 dport=65535 master-src={C} master-dst={S} sport=1000 dport=10080 "
+                    f"class=0 helper=amanda")
+
+        announce(*of(3000))
+        announce(*of(3001, 6))
+        both = [line(3000, 17), line(3001, 6)]
+        w.check_equal(listed(), sorted(both), "what is expected")
+        # Half of one, of a class that there is not, what is there already, of a connection without a helper.
+        announce(of(3002)[0])
+        announce(of(3002)[1])
+        announce(*of(3002), n.be32(9, 7))
+        announce(*of(3000))
+        announce()
+        announce(*of(3003), dport=53)
+        w.check_equal(listed(), sorted(both), "what is expected after nonsense")
+        # One of them comes.
+        world.firewall("iptables-legacy -F FORWARD")
+        world.firewall("iptables-legacy -A FORWARD -p udp --dport 3000 -m conntrack --ctstatus EXPECTED --ctstate RELATED")
+        world.server.send(w.udp(S, C, 5, 3000))
+        time.sleep(0.1)
+        _, _, rule = world.firewall("iptables-legacy -L FORWARD -v -n -x").splitlines()
+        w.check_equal(rule.split()[0], "1", "packets that were RELATED")
+        world.firewall("iptables-legacy -F FORWARD")
+        w.check_equal(listed(), both[1:], "what is expected after one has come")
+        world.firewall("iptables-legacy -t raw -F")
 
 
 def test_other_payload(tracker):

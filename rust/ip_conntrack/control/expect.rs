@@ -5,7 +5,7 @@
 use conntrack::{
     netlink::{expectation::Request, kind::expect as kind, request::Key, Error},
     time::Ticks,
-    tuple::Tuple,
+    tuple::{SourceMask, Tuple},
     zone::Zone,
 };
 use kernel::sync::rcu;
@@ -35,13 +35,47 @@ pub fn expect(
     zone: Zone,
     cause: Cause,
 ) -> Result<(), Error> {
-    let tuple = request.tuple(kind::TUPLE)?;
-    let mask = request.mask()?;
+    let what = what(request)?;
     let key = Key {
         zone,
         tuple: request.tuple(kind::MASTER)?,
     };
     let master = find(net, &key).ok_or(Error::NotFound)?;
+    expect_of(net, &master, what, request, cause)
+}
+
+/// Expects a connection for a program that has seen a packet of `master`.
+///
+/// # Errors
+///
+/// Why not.
+pub(crate) fn expect_beside(
+    net: &Net<Namespace>,
+    master: &Ref<Conn>,
+    request: &Request<'_>,
+    cause: Cause,
+) -> Result<(), Error> {
+    if ![kind::TUPLE, kind::MASK]
+        .into_iter()
+        .all(|kind| request.has(kind))
+    {
+        return Err(Error::Invalid);
+    }
+    expect_of(net, master, what(request)?, request, cause)
+}
+
+/// The tuple and the mask of what is expected.
+fn what(request: &Request<'_>) -> Result<(Tuple, SourceMask), Error> {
+    Ok((request.tuple(kind::TUPLE)?, request.mask()?))
+}
+
+fn expect_of(
+    net: &Net<Namespace>,
+    master: &Ref<Conn>,
+    (tuple, mask): (Tuple, SourceMask),
+    request: &Request<'_>,
+    cause: Cause,
+) -> Result<(), Error> {
     let helper = master.session().map(Session::helper);
     let helper = helper
         .filter(|helper| helper.is_alive())

@@ -5,7 +5,7 @@
 
 pub(crate) mod change;
 mod describe;
-mod expect;
+pub(crate) mod expect;
 mod walk;
 
 use conntrack::{
