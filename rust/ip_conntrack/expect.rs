@@ -24,6 +24,7 @@ use rcu_table::{Insert, Ref, Seen, Side};
 use crate::{
     counts::Event,
     events::{self, Cause},
+    helpers,
     namespace::Namespace,
     shared::Shared,
 };
@@ -172,7 +173,7 @@ fn target(net: &Net<Namespace>, zone: Zone, tuple: &Tuple) -> u32 {
 /// Whether a namespace expects anything.
 #[inline]
 pub(crate) fn any(net: &Net<Namespace>) -> bool {
-    net.census().expected().load(Ordering::Relaxed) != 0
+    helpers::KNOWN && net.census().expected().load(Ordering::Relaxed) != 0
 }
 
 /// The expectation of a new connection, which is taken out unless it is permanent.

@@ -234,9 +234,16 @@ pub(crate) fn is_known(shared: &Shared, name: &[u8], protocol: u8) -> bool {
     shared.helpers().hold(name, protocol).is_some()
 }
 
+/// Whether there are helpers at all: what they cost others is measured beside modules that know of
+/// none (tools/bench.sh).
+pub(crate) const KNOWN: bool = !cfg!(ip_conntrack_bare);
+
 /// Whether a new connection may be to a helper's port.
 #[inline]
 pub(crate) fn may_be_assigned(tracker: &Namespace, tuple: &Tuple) -> bool {
+    if !KNOWN {
+        return false;
+    }
     let ports = tracker.shared.helpers().ports.load(Ordering::Relaxed);
     ports & bit(u16::from_be_bytes(tuple.dst_id())) != 0 && tracker.assign_helpers.get()
 }
