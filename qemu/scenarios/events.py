@@ -77,7 +77,8 @@ class Watch:
         command = ["ip", "netns", "exec", "firewall", "conntrack", "-E", *self.options.split()]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        w.wait_until(lambda: listeners() > others, 20, f"conntrack -E {self.options} listens")
+        # One that cannot says so, and ends.
+        w.wait_until(lambda: listeners() > others or self.process.poll() is not None, 20, f"conntrack -E {self.options} listens")
         return self
 
     def __exit__(self, *_):

@@ -258,7 +258,8 @@ class Transcript:
 
     def run(self, command, order=sorted):
         """A command in the firewall, and what it says: its lines in an order of their own."""
-        done = subprocess.run(f"ip netns exec firewall {command}", shell=True, capture_output=True, text=True)
+        with w.inside("firewall"):
+            done = subprocess.run(command, shell=True, capture_output=True, text=True)
         self.note(f"$ {command}")
         self.numbered(order(masked(line) for line in done.stdout.splitlines()))
         self.note(*(f"! {masked(line)}" for line in done.stderr.splitlines()))

@@ -66,17 +66,12 @@ fn finish(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
 }
 
 fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtInfo) -> Verdict {
-    let tracker = net.tracker();
-    let shared = &tracker.shared;
+    let shared = &net.tracker().shared;
     let hashes = shared.hashes(net, &conn);
     for _ in 0..ROUNDS {
         match shared.table().insert(conn, hashes) {
-            Ok(()) => {
-                tracker.counts.event(Event::Insert);
-                return Verdict::Accept;
-            }
-            // A copy of the packet was quicker (bridges and multicast make copies).
-            Err(Insert::Again(_)) => return Verdict::Accept,
+            // Or a copy of the packet was quicker (bridges and multicast make copies).
+            Ok(()) | Err(Insert::Again(_)) => return Verdict::Accept,
             Err(Insert::Clash(clash)) => match clash.other {
                 Some(other) if !other.expired(netfilter::now()) => {
                     return resolve(net, skb, &clash.entry, other, ctinfo);

@@ -24,7 +24,8 @@ pub(crate) enum Event {
     ClashResolved,
     /// A packet was INVALID.
     Invalid,
-    /// An entry went into the table.
+    /// An entry that a user has made went into the table (as stock has it, those of packets are not
+    /// counted).
     Insert,
     /// An entry did not get into the table.
     InsertFailed,

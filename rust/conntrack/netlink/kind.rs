@@ -273,7 +273,7 @@ pub mod stats {
     pub const FOUND: u16 = 2;
     /// INVALID packets.
     pub const INVALID: u16 = 4;
-    /// Connections that went into the table.
+    /// Connections that users have put into the table.
     pub const INSERT: u16 = 8;
     /// Connections that did not get into the table.
     pub const INSERT_FAILED: u16 = 9;
