@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Whatever messages come to ctnetlink, from whomever: nothing breaks, and who may not gets nothing.
-FUZZ= how many seconds for each user, SEED= for other messages."""
+FUZZ= how many seconds for each of three users, SEED= for other messages."""
 
 import collections
 import ctypes
@@ -14,6 +14,7 @@ import socket
 import struct
 import time
 import traceback
+from pathlib import Path
 
 import events
 import netlink as n
@@ -22,6 +23,8 @@ from messages import Maker
 
 SECONDS = float(os.environ.get("FUZZ", "4"))
 SEED = int(os.environ.get("SEED", "1"))
+# So many messages reach everything.
+ENOUGH = 600
 NOBODY = 65534
 ERROR = 2
 TROUBLE = re.compile(r"BUG|WARNING|Oops|KASAN|UBSAN|INFO: |refcount|Call Trace|leak|panic", re.IGNORECASE)
@@ -50,12 +53,12 @@ def answers(one):
 
 
 def send_all(seed, seconds):
-    """Sends messages for so long; what was answered, counted."""
+    """Sends messages for so long, and not too few; what was answered, counted."""
     maker = Maker(seed)
     found = collections.Counter()
     end = time.monotonic() + seconds
     one = None
-    while time.monotonic() < end:
+    while time.monotonic() < end or found["sent"] < ENOUGH:
         if one is None or maker.chance(0.02):
             if one:
                 one.close()  # Perhaps in the midst of a list.
@@ -147,10 +150,11 @@ def test_whatever_messages(tracker):
             tracker.helper(helper)
         if not tracker.ours:
             w.sh("modprobe nfnetlink_cttimeout")
-        n.traffic(world)
         # Somebody listens: all that happens is told, to one who reads, and to one who does not.
         reader = events.Listener(world, 1, 2, 3, 4, 5, 6)
-        events.Listener(world, 1, 2, 3, 4, 6, buffer=4096, errors=True)
+        other = events.Listener(world, 1, 2, 3, 4, 6, buffer=4096, errors=True)
+        n.traffic(world)
+        w.check(reader.read(), "the traffic is not told of")
         with w.inside("firewall"):
             found = in_child(as_user, SEED, SECONDS)
             allowed = {"sent", "EPERM", "send ENODATA"}  # Of a message of no bytes.
@@ -161,7 +165,9 @@ def test_whatever_messages(tracker):
             w.check(found["done"] > 20 and found["told"] > 20 and found["EINVAL"] > 20, f"root reaches nothing: {found}")
             found = in_child(as_root_of_their_own, SEED, SECONDS)
             w.check(found["done"] > 20 and found["EINVAL"] > 20, f"the root of a namespace reaches nothing: {found}")
-        w.check(reader.read(), "nothing is told")
+        # As long as that one misses something, all are told again and again.
+        other.socket.close()
+        w.check(reader.read(), "what messages do is not told of")
         # It works as before.
         w.run_inside("firewall", "conntrack", "-F")
         w.run_inside("firewall", "conntrack", "-F", "expect")
@@ -171,3 +177,33 @@ def test_whatever_messages(tracker):
         lines = connections()
         w.check_equal([line.split()[0] for line in lines], ["udp"], f"connections after a flush and one more: {lines}")
         w.check_equal(log(), before, "the kernel's log")
+
+
+def test_answers(tracker):
+    """Each message is answered as by stock, one after the other: with the errors, and the news, that stock has
+    for it. MESSAGES= how many (SHOW=FOLDER: they and their answers go there)."""
+    many, show = int(os.environ.get("MESSAGES", "1000")), os.environ.get("SHOW")
+    with events.world(tracker) as world:
+        for helper in ("ftp", "tftp"):
+            tracker.helper(helper)
+        if not tracker.ours:
+            w.sh("modprobe nfnetlink_cttimeout")
+        maker = Maker(SEED)
+        with w.inside("firewall"):
+            one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, events.NETLINK_NETFILTER)
+        world.sockets.append(one)
+        one.setsockopt(socket.SOL_SOCKET, events.SO_RCVBUFFORCE, 8 << 20)
+        one.bind((0, 0))
+        said, shown = [], []
+        for _ in range(many):
+            data = maker.message()
+            if data:
+                one.send(data)
+            said.append("+".join(map(str, sorted(answers(one)))) or "-")
+            shown.append(f"{said[-1]} {data.hex()}\n")
+        if show:
+            Path(show, f"answers.{tracker.name}").write_text("".join(shown))
+            return
+        transcript = n.Transcript(world, "answers")
+        transcript.note(*(f"{at}: {' '.join(said[at:at + 10])}" for at in range(0, many, 10)))
+        transcript.check()
