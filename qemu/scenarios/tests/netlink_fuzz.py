@@ -176,7 +176,8 @@ def test_whatever_messages(tracker):
         time.sleep(0.3)
         lines = connections()
         w.check_equal([line.split()[0] for line in lines], ["udp"], f"connections after a flush and one more: {lines}")
-        w.check_equal(log(), before, "the kernel's log")
+        # The oldest lines may have had to go.
+        w.check_equal([line for line in log() if line not in before], [], "trouble in the kernel's log")
 
 
 def test_answers(tracker):
