@@ -28,7 +28,7 @@ measure() {
 	local name=$1 parts=$2
 	shift 2
 	rm -rf "${here:?}/$name"
-	"$tools/guest.sh" plain --timeout 7200 --results "$inside/$name" "$@" -- env LISTED="${LISTED:-100000}" SITUATIONS="${SITUATIONS:-grow,expire,proc,netlink,delete}" /checkout/qemu/bench/run \
+	"$tools/guest.sh" plain --timeout 7200 --results "$inside/$name" "$@" -- env LISTED="${LISTED:-100000}" SITUATIONS="${SITUATIONS:-grow,expire,proc,netlink}" /checkout/qemu/bench/run \
 		--module "$inside/ip_conntrack_bench.ko" --results /results/bench.json --only "$parts" --flows "$flows" \
 		--trackers "${trackers:-empty,stock,ours}" ||
 		die "the guest that measures failed"
