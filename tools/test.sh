@@ -7,7 +7,7 @@
 flavour=${1:-plain}
 tools=$checkout/tools
 memory=1024
-limit=1500
+limit=2400
 each=300
 if [ "$flavour" = debug ]; then
 	memory=3072
