@@ -33,6 +33,9 @@ SERVER, GHOST_SERVER = "192.168.1.9", "192.168.1.11"
 CLIENT6, GHOST_CLIENT6 = "2001:db8:1::6", "2001:db8:1::5"
 SERVER6, GHOST_SERVER6 = "2001:db8:2::9", "2001:db8:2::11"
 
+# What labels are called, if a scenario says so; it is gone with the scenario.
+LABEL_NAMES = Path("/etc/xtables/connlabel.conf")
+
 # How far a timeout may have run down before it is read; the guest is slow.
 SLACK = 4
 

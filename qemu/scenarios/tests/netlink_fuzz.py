@@ -171,6 +171,8 @@ def test_whatever_messages(tracker):
         # It works as before.
         w.run_inside("firewall", "conntrack", "-F")
         w.run_inside("firewall", "conntrack", "-F", "expect")
+        # Messages may have set what connections are given to live.
+        world.firewall("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=30 net.netfilter.nf_conntrack_udp_timeout_stream=120")
         world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 4000, 53))
         world.server.send(w.udp(w.GHOST_SERVER, w.GHOST_CLIENT, 53, 4000))
         time.sleep(0.3)

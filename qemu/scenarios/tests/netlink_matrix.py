@@ -21,9 +21,8 @@ ASKS = "iptables-legacy -A INPUT -m connlabel --label 5"
 
 def names_of_labels():
     """Names for labels, as `conntrack` reads them."""
-    names = Path("/etc/xtables/connlabel.conf")
-    names.parent.mkdir(exist_ok=True)
-    names.write_text(LABELS)
+    w.LABEL_NAMES.parent.mkdir(exist_ok=True)
+    w.LABEL_NAMES.write_text(LABELS)
 
 
 def labels(world):

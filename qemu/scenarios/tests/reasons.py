@@ -4,6 +4,7 @@
 import contextlib
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -63,6 +64,7 @@ def test_each_is_counted_in_its_namespace(tracker):
 
 
 def logged():
+    time.sleep(0.2)  # The packet is on its way.
     return w.sh("dmesg")
 
 

@@ -170,9 +170,8 @@ def test_connlabel_ipv6(tracker):
 
 def test_connlabel_by_name(tracker):
     """The names of /etc/xtables/connlabel.conf, and a label that there is none of."""
-    names = Path("/etc/xtables/connlabel.conf")
-    names.parent.mkdir(exist_ok=True)
-    names.write_text("0\tdefault-via\n1\tbulk\n127\tlast\n")
+    w.LABEL_NAMES.parent.mkdir(exist_ok=True)
+    w.LABEL_NAMES.write_text("0\tdefault-via\n1\tbulk\n127\tlast\n")
     c, s = ends(4)
     with w.World(tracker) as world:
         rules = ['-A FORWARD -m connlabel --label "bulk" --set', '-A FORWARD -m connlabel --label "last"',

@@ -30,10 +30,11 @@ impl Part for Connbytes {
     /// It means nothing unless connections are counted, so from here on new ones are.
     fn check(_: &Self::Rule, place: &Place<'_>) -> Result<(), Refused> {
         place.with_net::<Namespace, _>(|net| {
-            let acct = &net.tracker().acct;
-            if !acct.get() {
+            let tracker = net.tracker();
+            if !tracker.acct.get() {
                 pr_warn!("connbytes: nf_conntrack_acct is 1 from here on\n");
-                acct.set(true);
+                tracker.acct.set(true);
+                tracker.settle_features();
             }
         });
         Ok(())
