@@ -70,6 +70,8 @@ def logged():
 
 def test_those_of_a_protocol_are_logged(tracker):
     """net.netfilter.nf_conntrack_log_invalid is the number of a protocol, or 255 for all."""
+    # Stock asks for it itself only where nothing else logs (NFLOG would).
+    w.sh("modprobe nf_log_syslog")
     with w.World(tracker) as world:
         # Without this only the first namespace writes to the kernel's log.
         w.sh("sysctl -qw net.netfilter.nf_log_all_netns=1")
