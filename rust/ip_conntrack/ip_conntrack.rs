@@ -30,6 +30,7 @@ pub mod rules;
 mod settings;
 mod shared;
 mod track;
+mod usual;
 
 use kernel::prelude::*;
 use netfilter::{CtHook, NfnlHook, OriginalDst, Periodic, Registration};

@@ -12,8 +12,8 @@ use conntrack::{
 };
 use kernel::prelude::*;
 use netfilter::{
-    sysctl::Directory, Census, Conn, Context, Features, Net, PerNet, Place, ProcFile, ReadSide,
-    Skb, Tracker, Verdict, Window, HZ,
+    sysctl::Directory, Census, Conn, Context, Net, PerNet, Place, ProcFile, ReadSide, Skb, Tracker,
+    Verdict, Window, HZ,
 };
 use rcu_table::Ref;
 
@@ -25,10 +25,8 @@ use crate::{
     settings,
     shared::Shared,
     track,
+    usual::Usual,
 };
-
-/// Events are told where somebody listens when a connection begins.
-pub(crate) const EVENTS_FOR_LISTENERS: u8 = 2;
 
 /// The namespaces that are tracked.
 pub(crate) static NAMESPACES: PerNet<Namespace> = PerNet::new();
@@ -41,13 +39,7 @@ pub struct Namespace {
     pub(crate) policies: Policies,
     /// The tick in which nothing was found to evict.
     pub(crate) exhausted: Setting<u32>,
-    /// Whether new connections are counted, and their begin and end known.
-    pub(crate) acct: Setting<bool>,
-    pub(crate) timestamp: Setting<bool>,
-    /// Whether events of new connections are told: never, always, or where somebody listens.
-    pub(crate) events: Setting<u8>,
-    /// What new connections have by these three, while nobody listens.
-    usual: Setting<Features>,
+    pub(crate) usual: Usual,
     /// How many rules work with labels: connections can have them if there are any.
     pub(crate) labels_used: AtomicU32,
     /// Whether helpers that have ports of their own read what goes to these ports.
@@ -66,33 +58,6 @@ static FILES: [ProcFile<Namespace>; 7] = [
 ];
 
 impl Namespace {
-    /// What a new connection has, unless a rule says more.
-    #[inline]
-    pub(crate) fn features(&self) -> Features {
-        let usual = self.usual.get();
-        if netfilter::TOLD && netfilter::has_listener() {
-            self.while_heard(usual)
-        } else {
-            usual
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn while_heard(&self, usual: Features) -> Features {
-        usual.with(Features::EVENTS, self.events.get() == EVENTS_FOR_LISTENERS)
-    }
-
-    /// Settings have changed: what is usual follows from them.
-    pub(crate) fn settle_features(&self) {
-        let always = !matches!(self.events.get(), 0 | EVENTS_FOR_LISTENERS);
-        let usual = Features::default()
-            .with(Features::COUNTS, self.acct.get())
-            .with(Features::STAMPS, self.timestamp.get())
-            .with(Features::EVENTS, always);
-        self.usual.set(usual);
-    }
-
     /// Whether new connections can have labels.
     #[inline]
     pub(crate) fn has_labels(&self) -> bool {
@@ -108,22 +73,18 @@ impl Tracker for Namespace {
     }
 
     fn new(shared: &Shared, census: &Census) -> Result<Self> {
-        let namespace = Self {
+        let defaults = shared.defaults();
+        Ok(Self {
             shared: shared.clone(),
             config: Config::defaults(HZ),
             counts: Counts::new()?,
             policies: Policies::new()?,
             exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
-            acct: Setting::new(shared.defaults().acct),
-            timestamp: Setting::new(shared.defaults().timestamp),
-            events: Setting::new(EVENTS_FOR_LISTENERS),
+            usual: Usual::new(defaults.acct, defaults.timestamp),
             labels_used: AtomicU32::new(0),
             // Who loads a helper's module means it; one image with all of them means nothing.
             assign_helpers: Setting::new(census.is_first() && !cfg!(ip_conntrack_static)),
-            usual: Setting::new(Features::default()),
-        };
-        namespace.settle_features();
-        Ok(namespace)
+        })
     }
 
     fn files() -> &'static [ProcFile<Self>] {

@@ -150,33 +150,24 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         names: names!("acct"),
         unit: Unit::Number,
         range: [0, 1],
-        get: |net| u32::from(net.tracker().acct.get()),
-        set: Some(|net, value| {
-            net.tracker().acct.set(value != 0);
-            net.tracker().settle_features();
-        }),
+        get: |net| u32::from(net.tracker().usual.acct()),
+        set: Some(|net, value| net.tracker().usual.set_acct(value != 0)),
         global: false,
     },
     Sysctl {
         names: names!("timestamp"),
         unit: Unit::Number,
         range: [0, 1],
-        get: |net| u32::from(net.tracker().timestamp.get()),
-        set: Some(|net, value| {
-            net.tracker().timestamp.set(value != 0);
-            net.tracker().settle_features();
-        }),
+        get: |net| u32::from(net.tracker().usual.timestamp()),
+        set: Some(|net, value| net.tracker().usual.set_timestamp(value != 0)),
         global: false,
     },
     Sysctl {
         names: names!("events"),
         unit: Unit::Number,
         range: [0, 2],
-        get: |net| net.tracker().events.get().into(),
-        set: Some(|net, value| {
-            net.tracker().events.set(Value::from_number(value));
-            net.tracker().settle_features();
-        }),
+        get: |net| net.tracker().usual.events().into(),
+        set: Some(|net, value| net.tracker().usual.set_events(Value::from_number(value))),
         global: false,
     },
     number!("checksum", 1, |config| &config.checksum),

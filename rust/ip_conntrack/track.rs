@@ -419,7 +419,7 @@ impl Origin {
             master: None,
             marks: [0; 2],
             extension: None,
-            features: tracker.features(),
+            features: tracker.usual.features(),
         }
     }
 
@@ -438,7 +438,7 @@ impl Origin {
         let wishes = template.and_then(Conn::extension).map(Extension::extras);
         let masks = wishes.and_then(|wishes| wishes.masks);
         // As with stock: where events are told if somebody listens, no rule asks for more.
-        let asked = masks.is_some() && tracker.events.get() == 0;
+        let asked = masks.is_some() && tracker.usual.events() == 0;
         self.features = self.features.with(Features::EVENTS, asked);
         self.extension = Extension::new(Extras {
             session: session(context, tuple, expectation.as_deref(), template)?,

@@ -134,7 +134,7 @@ fn make(
         zone,
         marks: [mark, 0],
         extension,
-        features: tracker.features(),
+        features: tracker.usual.features(),
     };
     net.new_conn(tracker.shared.cache(), new)
         .ok_or(Error::NoMemory)

@@ -30,11 +30,10 @@ impl Part for Connbytes {
     /// It means nothing unless connections are counted, so from here on new ones are.
     fn check(_: &Self::Rule, place: &Place<'_>) -> Result<(), Refused> {
         place.with_net::<Namespace, _>(|net| {
-            let tracker = net.tracker();
-            if !tracker.acct.get() {
+            let usual = &net.tracker().usual;
+            if !usual.acct() {
                 pr_warn!("connbytes: nf_conntrack_acct is 1 from here on\n");
-                tracker.acct.set(true);
-                tracker.settle_features();
+                usual.set_acct(true);
             }
         });
         Ok(())
