@@ -18,7 +18,7 @@ use conntrack::{
     zone::Zone,
 };
 use kernel::prelude::*;
-use netfilter::{Conn, Expectation, Net, NewExpectation, ReadSide, Table, HZ};
+use netfilter::{Conn, Expectation, Net, NewExpectation, ReadSide, Session, Table, HZ};
 use rcu_table::{Insert, Ref, Seen, Side};
 
 use crate::{
@@ -48,8 +48,6 @@ const ROUNDS: usize = 4;
 /// Why a connection cannot be expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// The helper has no such class, or there is no helper.
-    NoPolicy,
     /// Another expectation could be meant.
     InTheWay,
     /// The same is expected of the same connection, in another class.
@@ -211,14 +209,18 @@ pub(crate) fn take(
     Some(taken)
 }
 
-/// Expects a connection that `master` has announced in `message`.
+/// Expects a connection that `master` has announced in `message`; whether that can be.
 pub(crate) fn insert(
     net: &Net<Namespace>,
     master: &Ref<Conn>,
     message: &Message<'_>,
     pinhole: &Pinhole,
     read: ReadSide<'_>,
-) -> Result<(), Refused> {
+) -> bool {
+    let helper = master.session().map(Session::helper);
+    let Some(policy) = helper.and_then(|helper| helper.policy(pinhole.class)) else {
+        return false;
+    };
     let tuple = pinhole.tuple(message);
     let new = NewExpectation {
         master: master.clone(),
@@ -237,26 +239,23 @@ pub(crate) fn insert(
         helped: pinhole.helped,
         expires: netfilter::now(),
     };
-    put(net, new, gives_way, Cause::NOBODY, read)
+    put(net, new, policy, gives_way, Cause::NOBODY, read).is_ok()
 }
 
 /// Whether the first gives way to the second.
 type GivesWay = fn(&Expectation, &Expectation) -> Result<(), Refused>;
 
-/// Expects a connection for as long as the helper's policy says. One that is in the way has to go
-/// if it `gives_way`.
+/// Expects a connection for as long as the policy of its class says. One that is in the way has to
+/// go if it `gives_way`.
 pub(crate) fn put(
     net: &Net<Namespace>,
     mut new: NewExpectation,
+    policy: Policy,
     gives_way: GivesWay,
     cause: Cause,
     read: ReadSide<'_>,
 ) -> Result<(), Refused> {
     let master = new.master.clone();
-    let policy = master
-        .session()
-        .and_then(|session| session.helper().policy(new.class))
-        .ok_or(Refused::NoPolicy)?;
     let tracker = net.tracker();
     let expectations = tracker.shared.expectations();
     make_room(net, &master, (new.class, &new.tuple), policy, read)?;

@@ -69,7 +69,7 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
         }
         wanted
             .pinholes()
-            .all(|pinhole| expect::insert(net, &conn, &message, pinhole, read).is_ok())
+            .all(|pinhole| expect::insert(net, &conn, &message, pinhole, read))
     });
     if done {
         Verdict::Accept

@@ -76,15 +76,16 @@ fn expect_of(
     request: &Request<'_>,
     cause: Cause,
 ) -> Result<(), Error> {
+    // A helper that goes waits for this before it takes out what its connections expect.
+    let guard = rcu::read_lock();
+    let read = ReadSide::of(&guard);
     let helper = master.session().map(Session::helper);
     let helper = helper
         .filter(|helper| helper.is_alive())
         .ok_or(Error::NotSupported)?;
     // The class is one of the master's own helper, whatever name the user gives.
     let class = request.class()?;
-    if helper.policy(class).is_none() {
-        return Err(Error::Invalid);
-    }
+    let policy = helper.policy(class).ok_or(Error::Invalid)?;
     let flags = request.flags()?;
     if request.has(kind::FN) {
         return Err(Error::Invalid); // There is nothing of that kind.
@@ -101,8 +102,7 @@ fn expect_of(
         helped: false,
         expires: netfilter::now(),
     };
-    let guard = rcu::read_lock();
-    expect::put(net, new, takes_place_of, cause, ReadSide::of(&guard)).map_err(error)
+    expect::put(net, new, policy, takes_place_of, cause, read).map_err(error)
 }
 
 /// Whether a user's expectation takes the place of another: one that says the same of the same
@@ -124,7 +124,6 @@ fn takes_place_of(old: &Expectation, new: &Expectation) -> Result<(), Refused> {
 
 fn error(refused: Refused) -> Error {
     match refused {
-        Refused::NoPolicy => Error::Invalid,
         Refused::InTheWay => Error::Busy,
         Refused::OtherClass => Error::Already,
         Refused::TooMany => Error::TooMany,
