@@ -16,9 +16,9 @@ from pathlib import Path
 
 TRACKERS = ("empty", "stock", "ours")
 NAMES = {"udp": "UDP", "tcp": "TCP", "icmp": "ICMP"}
-SITUATIONS = {"grow": "the table grows to 200,000", "expire": "200,000 expire at once",
-              "proc": "/proc/net/nf_conntrack is read, 100,000 lines", "netlink": "conntrack -L lists 100,000",
-              "delete": "half of 100,000 are ended by their mark, in one request"}
+SITUATIONS = {"grow": "the table grows to {:,}", "expire": "{:,} expire at once",
+              "proc": "/proc/net/nf_conntrack is read, {:,} lines", "netlink": "conntrack -L lists {:,}",
+              "delete": "half of {:,} are ended by their mark, in one request"}
 # What may change without anybody having to say so.
 HEADROOM = 0.03
 # The longest that a packet may take, in instructions.
@@ -140,9 +140,9 @@ def longest(found):
 
 def stall_table(measured):
     rows = []
-    for (situation,), found in measured.of("stall"):
+    for (situation, connections), found in measured.of("stall"):
         packet, delay = longest(found)
-        rows.append([SITUATIONS[situation], *(number(costs.get(tracker)) for costs in (packet, delay) for tracker in ("stock", "ours"))])
+        rows.append([SITUATIONS[situation].format(connections), *(number(costs.get(tracker)) for costs in (packet, delay) for tracker in ("stock", "ours"))])
     if rows:
         yield ("The worst packet, in instructions, and the longest from when a packet was due until it was through",
                table(["while", "packet: stock", "ours", "delay: stock", "ours"], rows))
@@ -241,7 +241,8 @@ def as_json(measured):
         "kernel": measured.kernel,
         "packets": [{"connections": options, "figures": {figure: net(found, figure) for figure in FIGURES}} for options, found in measured.of("packets")],
         "memory": [{"connections": options, "bytes": {tracker: mean(one["memory"]) for tracker, one in found.items()}} for options, found in measured.of("memory")],
-        "stalls": [{"while": situation, "packet": longest(found)[0], "delay": longest(found)[1]} for (situation,), found in measured.of("stall")],
+        "stalls": [{"while": situation, "connections": connections, "packet": longest(found)[0], "delay": longest(found)[1]}
+                   for (situation, connections), found in measured.of("stall")],
         "cpus": [{"what": what, "factor": costs} for what, costs in factors(measured)],
         "native": [{"connections": options, "ns": times} for options, times in native_times(measured)],
         "bar": [{"name": name, "ours": value, "limit": limit, "at_most": at_most} for name, value, limit, at_most in bars(measured)],
