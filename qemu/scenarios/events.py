@@ -3,6 +3,7 @@
 messages themselves."""
 
 import contextlib
+import errno
 import re
 import select
 import signal
@@ -31,16 +32,15 @@ ATTRIBUTES = {
 }
 
 
-def set_in(namespace, name, value):
-    """Sets one of the tracker's settings."""
-    with w.inside(namespace):
-        Path(f"/proc/sys/net/netfilter/nf_conntrack_{name}").write_text(f"{value}\n")
-
-
 def count():
     """How many connections the firewall has."""
+    return w.setting("count")
+
+
+def shown():
+    """How many connections the firewall lists."""
     with w.inside("firewall"):
-        return int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
+        return Path("/proc/thread-self/net/nf_conntrack").read_text().count("\n")
 
 
 def listeners():
@@ -158,6 +158,7 @@ class Listener:
 
     def __init__(self, world, *groups, buffer=None, errors=False):
         self.socket = world.socket("firewall", socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+        self.socket.setblocking(False)
         if buffer:
             # Twice as much counts, in the kernel's bytes.
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
@@ -168,17 +169,25 @@ class Listener:
             self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
         self.overruns = 0
 
-    def read(self, seconds=0.3):
+    def datagrams(self, seconds):
         """What has come, until nothing comes for so long."""
         found = []
         while select.select([self.socket], [], [], seconds)[0]:
             try:
-                found += messages(self.socket.recv(65536))
+                # All that there is at once: many may come.
+                while True:
+                    found.append(self.socket.recv(65536))
+            except BlockingIOError:
+                pass
             except OSError as error:
-                if error.errno != 105:  # ENOBUFS: some were lost.
+                if error.errno != errno.ENOBUFS:
                     raise
                 self.overruns += 1
         return found
+
+    def read(self, seconds=0.3):
+        """The messages that have come, until none comes for so long."""
+        return [message for datagram in self.datagrams(seconds) for message in messages(datagram)]
 
 
 def destination(message):

@@ -2,7 +2,6 @@
 """Packets put straight through a namespace's hooks, many at once, by the module of the differential test."""
 
 import contextlib
-import os
 import struct
 import sys
 from pathlib import Path
@@ -18,16 +17,9 @@ PASSED = 0
 CLIENT, SERVER = p.address("10.1.0.1"), p.address("10.2.0.1")
 
 
-@contextlib.contextmanager
 def loaded():
     """The module is loaded meanwhile."""
-    module = os.environ.get("REPLAY")
-    w.check(module, "REPLAY must name the module ip_conntrack_replay.ko (tools/test.sh does it)")
-    w.sh(f"insmod {module}")
-    try:
-        yield
-    finally:
-        w.sh("rmmod ip_conntrack_replay")
+    return w.module_of_tests("difftest/ip_conntrack_replay")
 
 
 @contextlib.contextmanager

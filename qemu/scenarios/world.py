@@ -67,6 +67,32 @@ def run_inside(namespace, *command, expect=0, **options):
     return done.stdout
 
 
+def setting(name, value=None, namespace="firewall"):
+    """A setting of a namespace, changed if a value is given."""
+    with inside(namespace):
+        file = Path("/proc/sys/net/netfilter", f"nf_conntrack_{name}")
+        if value is not None:
+            file.write_text(f"{value}\n")
+        return int(file.read_text())
+
+
+def left(*words):
+    """The seconds left of the firewall's one entry, of either family, with these words; all its words."""
+    time.sleep(0.1)  # A packet's way through the firewall ends in a softirq.
+    with inside("firewall"), open("/proc/thread-self/net/nf_conntrack") as file:
+        lines = [line.split() for line in file.read().splitlines()]
+    found = [line for line in lines if all(word in line for word in words)]
+    check_equal(len(found), 1, f"entries with {words} of {lines}")
+    return int(found[0][4]), found[0]
+
+
+def check_left(seconds, what, *words):
+    """Fails unless the one entry with these words has so long left; all its words."""
+    found, line = left(*words)
+    check(seconds - SLACK <= found <= seconds, f"{what}: {found} s left of {seconds}")
+    return line
+
+
 # Modules that read protocols, and all that stand on a tracker.
 HELPERS = re.compile(r"(ip|nf)_conntrack_(amanda|ftp|irc|talk|tftp)\b")
 MATCHES = "(conntrack|state|helper|connmark|connbytes|connlimit|connlabel|cluster|CT|NOTRACK|CONNMARK|CONNSECMARK)"
@@ -326,6 +352,18 @@ def insert_module(name, options=""):
 def remove_module(name):
     """Unloads a module."""
     system_call(f"removing {name}", DELETE_MODULE, name.encode(), os.O_NONBLOCK)
+
+
+@contextlib.contextmanager
+def module_of_tests(name):
+    """One of the modules that put packets into the hooks is loaded meanwhile; `name` with its folder."""
+    replay = os.environ.get("REPLAY")
+    check(replay, "REPLAY must name the module ip_conntrack_replay.ko (tools/test.sh does it)")
+    sh(f"insmod {Path(replay).parents[1] / name}.ko")
+    try:
+        yield
+    finally:
+        sh(f"rmmod {Path(name).name}")
 
 
 def wait_until(condition, seconds, what):

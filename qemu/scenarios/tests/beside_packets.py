@@ -86,27 +86,6 @@ def check_told(connection, kinds, what, **values):
     return found
 
 
-def setting(name, value):
-    with w.inside("firewall"):
-        Path("/proc/thread-self/root/proc/sys/net/netfilter", f"nf_conntrack_{name}").write_text(f"{value}\n")
-
-
-def left(*words):
-    """The seconds left of the one entry with these words; its other words."""
-    time.sleep(0.1)
-    with w.inside("firewall"), open("/proc/thread-self/net/nf_conntrack") as file:
-        lines = [line.split() for line in file.read().splitlines()]
-    found = [line for line in lines if all(word in line for word in words)]
-    w.check_equal(len(found), 1, f"entries with {words} of {lines}")
-    return int(found[0][4]), found[0]
-
-
-def check_left(seconds, what, *words):
-    found, line = left(*words)
-    w.check(seconds - w.SLACK <= found <= seconds, f"{what}: {found} s left of {seconds}")
-    return line
-
-
 def test_queue_tells(tracker):
     """Of a new connection, of its answer, of an error about it, over IPv4 and IPv6; of no other packet."""
     with w.World(tracker) as world:
@@ -170,8 +149,8 @@ def test_queue_tells_all(tracker):
     """States, counters, stamps, helper, zone, labels, marks: all that a connection can have, in stock's order."""
     with w.World(tracker) as world:
         tracker.helper("ftp")
-        setting("acct", 1)
-        setting("timestamp", 1)
+        w.setting("acct", 1)
+        w.setting("timestamp", 1)
         queue = Queue(world, 1, conntrack=True)
         for command in (
             "iptables-legacy -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp",
@@ -246,7 +225,7 @@ def test_verdict_changes_what_is_new(tracker):
             queue.verdict(number, verdict, n.attr(NFQA_CT, list(change)), *exp)
 
         decide(1000, n.be32(MARK, 0xabc), n.be32(TIMEOUT, 555), n.attr(LABELS, b"\1" + bytes(15)))
-        line = check_left(555, "a new one", "sport=1000")
+        line = w.check_left(555, "a new one", "sport=1000")
         w.check(f"mark={0xabc}" in line, f"no mark: {line}")
         # The second packet sets the time back to the usual; the queue tells what stands.
         world.client.send(w.udp(C, S, 1000, 2000))
@@ -258,7 +237,7 @@ def test_verdict_changes_what_is_new(tracker):
         # A mask of marks, and of labels.
         queue.verdict(number, NF_ACCEPT, n.attr(NFQA_CT, [
             n.be32(MARK, 0x100), n.be32(MARK_MASK, 0xf00), n.attr(LABELS, b"\2\0\0\0"), n.attr(LABELS_MASK, b"\2\0\0\0")]))
-        line = check_left(30, "masked", "sport=1000")
+        line = w.check_left(30, "masked", "sport=1000")
         w.check(f"mark={0x1bc}" in line, f"mark: {line}")
         world.client.send(w.udp(C, S, 1000, 2000))
         number, attributes = queue.asked()
@@ -271,7 +250,7 @@ def test_verdict_changes_what_is_new(tracker):
         check_told(told(attributes)[0], PLAIN, "a fixed time", timeout=777, status=CONFIRMED | FIXED)
         # Its time is fixed, and what comes behind that in the message is not done.
         queue.verdict(number, NF_ACCEPT, n.attr(NFQA_CT, [n.be32(TIMEOUT, 5), n.be32(MARK, 5)]))
-        line = check_left(777, "still a fixed time", "sport=1001")
+        line = w.check_left(777, "still a fixed time", "sport=1001")
         w.check("mark=0" in line or tracker.ours and not any(word.startswith("mark=") for word in line), f"{line}")
         world.client.send(w.udp(C, S, 1001, 2000))
         number, _ = queue.asked()
@@ -279,14 +258,14 @@ def test_verdict_changes_what_is_new(tracker):
         time.sleep(0.1)
         world.client.send(w.udp(C, S, 1001, 2000))
         queue.verdict(queue.packet(), NF_ACCEPT)
-        check_left(30, "no more a fixed time", "sport=1001")
+        w.check_left(30, "no more a fixed time", "sport=1001")
         # Zero is a time as well: it is over at once.
         decide(1002, n.be32(TIMEOUT, 0))
         time.sleep(0.2)
         w.check_equal(world.lines("sport=1002"), [], "one whose time was over")
         # The longest.
         decide(1003, n.be32(TIMEOUT, 0xffffffff))
-        check_left(0x7fffffff // 250, "the longest time", "sport=1003")
+        w.check_left(0x7fffffff // 250, "the longest time", "sport=1003")
         # A packet that is dropped takes it all along.
         decide(1004, n.be32(MARK, 7), verdict=NF_DROP)
         time.sleep(0.2)
@@ -322,7 +301,7 @@ def test_verdict_status(tracker):
         w.check_equal(decide("client", n.be32(STATUS, ASSURED | SEEN_REPLY)) & ~HELPED,
                       CONFIRMED | ASSURED | SEEN_REPLY, "at the end")
         # What comes behind a refusal is not done.
-        _, line = left("sport=1000")
+        _, line = w.left("sport=1000")
         w.check(not any(word.startswith("mark=") and word != "mark=0" for word in line), f"{line}")
 
 
@@ -341,19 +320,19 @@ def test_bad_verdicts(tracker):
             world.client.send(w.udp(C, S, 1000 + at, 2000))
             number, _ = queue.asked()
             queue.verdict(number, NF_ACCEPT, n.attr(NFQA_CT, change))
-            _, line = left(f"sport={1000 + at}")
+            _, line = w.left(f"sport={1000 + at}")
             w.check(not any(word.startswith("mark=") and word != "mark=0" for word in line), f"{change}: {line}")
         # What is unknown, or said twice, is let through: the last counts.
         world.client.send(w.udp(C, S, 999, 2000))
         number, _ = queue.asked()
         queue.verdict(number, NF_ACCEPT, n.attr(NFQA_CT, [mark, n.attr(200, b"x"), n.be32(ID, 0), n.be32(MARK, 6)]))
-        _, line = left("sport=999")
+        _, line = w.left("sport=999")
         w.check("mark=6" in line, f"{line}")
         # An attribute that holds none.
         world.client.send(w.udp(C, S, 998, 2000))
         number, _ = queue.asked()
         queue.verdict(number, NF_ACCEPT, n.attr(NFQA_CT, b""))
-        left("sport=998")
+        w.left("sport=998")
 
 
 def test_again_and_elsewhere(tracker):
@@ -372,7 +351,7 @@ def test_again_and_elsewhere(tracker):
             w.check_equal(world.lines("sport=1000"), [], "entries while it waits")
             queue.verdict(number, verdict, n.attr(NFQA_CT, [n.be32(MARK, len(ids))]))
         w.check_equal(len(set(ids)), 1, "connections")
-        _, line = left("sport=1000")
+        _, line = w.left("sport=1000")
         w.check("mark=5" in line, f"{line}")
 
 
@@ -449,7 +428,7 @@ def test_other_payload(tracker):
         del packet.len, packet.chksum, packet["TCP"].chksum
         queue.verdict(number, NF_ACCEPT, n.attr(NFQA_PAYLOAD, bytes(packet)), n.attr(NFQA_CT, [n.be32(MARK, 3)]))
         w.check_equal(peer.recv(100), b"HELLO", "what arrives")
-        _, line = left("dport=8000")
+        _, line = w.left("dport=8000")
         w.check("mark=3" in line and "ESTABLISHED" in line, f"{line}")
 
 
@@ -480,7 +459,7 @@ def test_log_of_invalid(tracker):
     """The packet log of INVALID packets, by NFLOG with connections: nobody waits for himself."""
     with w.World(tracker) as world:
         log = Log(world, 0)
-        setting("log_invalid", 255)
+        w.setting("log_invalid", 255)
         with w.inside("firewall"):
             for family in (2, 10):
                 Path("/proc/thread-self/root/proc/sys/net/netfilter/nf_log", str(family)).write_text("nfnetlink_log\n")
@@ -496,7 +475,7 @@ def test_log_of_invalid(tracker):
             check_told(connection, [*PLAIN[:5], "protoinfo", "mark"], "out of the windows", timeout=432000,
                        orig=flow(C, S, 6, *ports(1000, 80)), status=CONFIRMED | SEEN_REPLY | ASSURED)
             w.check_equal(info, ESTABLISHED, "out of the windows")
-        check_left(432000, "the connection", "sport=1000", "ESTABLISHED")
+        w.check_left(432000, "the connection", "sport=1000", "ESTABLISHED")
 
 
 def test_template_in_a_queue(tracker):
@@ -518,7 +497,7 @@ def test_template_in_a_queue(tracker):
         # Not even a rule's wish is changed by a verdict.
         queue.verdict(number, NF_ACCEPT, *([n.attr(NFQA_CT, [n.be32(MARK, 5)])] if tracker.ours else []))
         # Stock takes the policy from the wish; the zone stays.
-        check_left(200 if tracker.ours else 120, "by the rule that has gone", "sport=1000", "zone=3")
+        w.check_left(200 if tracker.ours else 120, "by the rule that has gone", "sport=1000", "zone=3")
 
 
 def bridge(world, *ports):

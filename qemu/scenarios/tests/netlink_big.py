@@ -2,7 +2,6 @@
 """A large table is listed, and a part of it ended, by netlink, while packets come and connections come
 and go. ENTRIES= how many; what the packets pay for it is measured by `make bench` (stalls)."""
 
-import contextlib
 import os
 import socket
 import struct
@@ -36,17 +35,6 @@ class Bench:
         """What a command says, as numbers."""
         self.FILE.write_text(" ".join([command, *(f"{name}={value}" for name, value in options.items())]))
         return {name: int(value) for name, value in (word.split("=") for word in self.FILE.read_text().split())}
-
-
-@contextlib.contextmanager
-def bench():
-    module = os.environ.get("REPLAY")
-    w.check(module, "REPLAY must name the module ip_conntrack_replay.ko (tools/test.sh does it)")
-    w.sh(f"insmod {Path(module).parents[1]}/bench/ip_conntrack_bench.ko")
-    try:
-        yield Bench()
-    finally:
-        w.sh("rmmod ip_conntrack_bench")
 
 
 def setting(name, value=None):
@@ -135,7 +123,8 @@ def traffic(tool):
 @w.loads_itself
 def test_list_and_end(tracker):
     tracker.load(f"hashsize={ENTRIES}")
-    with bench() as tool:
+    with w.module_of_tests("bench/ip_conntrack_bench"):
+        tool = Bench()
         open_all(tracker, tool)
         traffic(tool)
         time.sleep(4)

@@ -464,8 +464,8 @@ def test_its_connection_goes(tracker, rounds=200):
 
 
 @w.ours_only
-def test_two_classes(tracker):
-    """The same in another class of its helper is refused, as stock does; talk has two."""
+def test_class_stays(tracker):
+    """What is expected keeps its class, whichever of its helper's a message about it names; talk has two."""
     tracker.helper("talk")
     with w.World(tracker) as _, n.Socket() as s:
         talk, key = n.attr(5, [n.attr(1, b"talk\0")]), n.flow(1, C, S, 17, 1, 517)
@@ -474,3 +474,5 @@ def test_two_classes(tracker):
         w.check_equal(expect(s, 3000, n.be32(9, 1), of=key)[0], "EEXIST", "again")
         again = n.flow(2, S, C, 17, 5, 3000)  # Another tuple to be looked for, the same to be expected.
         w.check_equal(s.outcome(n.EXP, n.EXP_NEW, n.ACK | n.CREATE, key, again, mask(), n.be32(9, 1)), [], "one that it stands for")
+        (attrs,) = (attrs for *_, attrs in s.ask(n.EXP, n.EXP_GET, n.DUMP))
+        w.check_equal(int.from_bytes(dict(attrs)[9]), 0, "its class")

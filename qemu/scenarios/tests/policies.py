@@ -6,7 +6,6 @@ import re
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest
@@ -86,30 +85,6 @@ def shown(name, family, protocol, **times):
     return "\n".join([*lines, "\t},", "};", ""])
 
 
-def setting(name, value=None, namespace="firewall"):
-    """A setting of a namespace."""
-    with w.inside(namespace):
-        file = Path("/proc/thread-self/root/proc/sys/net/netfilter", f"nf_conntrack_{name}")
-        if value is not None:
-            file.write_text(f"{value}\n")
-        return int(file.read_text())
-
-
-def left(*words):
-    """The seconds left of the one entry, of either family, with these words."""
-    time.sleep(0.1)
-    with w.inside("firewall"), open("/proc/thread-self/net/nf_conntrack") as file:
-        tracked = [line.split() for line in file.read().splitlines()]
-    found = [line for line in tracked if all(word in line for word in words)]
-    w.check_equal(len(found), 1, f"entries with {words} of {tracked}")
-    return int(found[0][4])
-
-
-def check_left(seconds, what, *words):
-    found = left(*words)
-    w.check(seconds - w.SLACK <= found <= seconds, f"{what}: {found} s left of {seconds}")
-
-
 def rule(condition, policy, family=4, kind="legacy", command="-A"):
     iptables = f"ip{'6' if family == 6 else ''}tables-{kind}"
     return f"{iptables} -t raw {command} PREROUTING {condition} -j CT --timeout {policy}"
@@ -183,10 +158,10 @@ def test_defaults(tracker):
             for family, word in ((INET, "inet"), (INET6, "inet6")):
                 w.check_equal(nfct(f"default-get {word} {protocol}"), shown("", family, protocol), protocol)
         for at, ((protocol, state), name) in enumerate(SETTINGS.items()):
-            w.check_equal(setting(name), STATES[protocol][1][state], name)
+            w.check_equal(w.setting(name), STATES[protocol][1][state], name)
             nfct(f"default-set inet {protocol} {state.lower()} {700 + at}")
-            w.check_equal(setting(name), 700 + at, name)
-            setting(name, 900 + at)
+            w.check_equal(w.setting(name), 700 + at, name)
+            w.setting(name, 900 + at)
             w.check(f".{state} = {900 + at}," in nfct(f"default-get inet {protocol}"), f"{name} by sysctl")
         # One state of a protocol, and no other.
         nfct("default-set inet tcp close 44")
@@ -196,9 +171,9 @@ def test_defaults(tracker):
         nfct("add after inet udp replied 500")
         w.check_equal(nfct("get after"), shown("after", INET, "udp", REPLIED=500, UNREPLIED=903), "a policy made after")
         world.client.send(w.udp(C, S, 1000, 2000))
-        check_left(903, "UDP", "sport=1000")
+        w.check_left(903, "UDP", "sport=1000")
         world.client.send(IP(src=C, dst=S, proto=99) / Raw(bytes(24)))
-        check_left(909, "another protocol", "99")
+        w.check_left(909, "another protocol", "99")
         clean()
 
 
@@ -218,7 +193,7 @@ def test_tcp(tracker):
                 world.client.send(w.tcp(C, S, port, to, flags, seq, ack, data))
             else:
                 world.server.send(w.tcp(S, C, to, port, flags, seq, ack, data))
-            check_left(seconds, f"{state} of {port} by {flags}", "tcp", state, f"sport={port}")
+            w.check_left(seconds, f"{state} of {port} by {flags}", "tcp", state, f"sport={port}")
 
         segment("client", 100, "S", 1, 0, "SYN_SENT", 1001)
         segment("server", 100, "SA", 500, 2, "SYN_RECV", 1002)
@@ -244,7 +219,7 @@ def test_tcp(tracker):
         segment("server", 104, "A", 501, 3, "ESTABLISHED", 5000, to=82)
         # Not of the rule.
         world.client.send(w.tcp(C, S, 103, 81, "S", 1))
-        check_left(120, "another port", "sport=103")
+        w.check_left(120, "another port", "sport=103")
         w.check("slow" in world.firewall("iptables-legacy -t raw -S"), "the rule does not list")
         clean()
 
@@ -268,16 +243,16 @@ def test_other_protocols(tracker):
 
         def both(there, back, unreplied, replied, *words):
             world.client.send(there)
-            check_left(unreplied, f"{words} one way", *words)
+            w.check_left(unreplied, f"{words} one way", *words)
             world.server.send(back)
-            check_left(replied, f"{words} both ways", *words)
+            w.check_left(replied, f"{words} both ways", *words)
 
         both(w.udp(C, S, 1000, 2000), w.udp(S, C, 2000, 1000), 801, 801, "ipv4", "udp", "sport=1000")
         both(w.udp(C6, S6, 1000, 2000), w.udp(S6, C6, 2000, 1000), 803, 803, "ipv6", "udp", "sport=1000")
         time.sleep(2.5)
         for packet, words, seconds in ((w.udp(C, S, 1000, 2000), "ipv4", 802), (w.udp(C6, S6, 1000, 2000), "ipv6", 804)):
             world.client.send(packet)
-            check_left(seconds, "a stream", words, "udp", "[ASSURED]", "sport=1000")
+            w.check_left(seconds, "a stream", words, "udp", "[ASSURED]", "sport=1000")
         both(w.echo(C, S, 7), w.echo(S, C, 7, "echo-reply"), 805, 805, "icmp", "id=7")
         both(w.ip(C6, S6) / ICMPv6EchoRequest(id=8), w.ip(S6, C6) / ICMPv6EchoReply(id=8), 806, 806, "icmpv6", "id=8")
         gre = Raw(b"\0\0\x08\0" + bytes(20))
@@ -289,7 +264,7 @@ def test_other_protocols(tracker):
             both(IP(src=C, dst=S, proto=protocol) / Raw(bytes(24)), IP(src=S, dst=C, proto=protocol) / Raw(bytes(24)),
                  813, 813, "ipv4", str(protocol))
         world.client.send(w.ip(C6, S6, nh=99) / Raw(bytes(24)))
-        check_left(814, "another protocol over IPv6", "ipv6", "99")
+        w.check_left(814, "another protocol over IPv6", "ipv6", "99")
 
         def sctp(src, dst, ports, tag, chunk):
             return IP(src=src, dst=dst) / SCTP(sport=ports[0], dport=ports[1], tag=tag) / chunk
@@ -304,11 +279,11 @@ def test_other_protocols(tracker):
             (world.server, sctp(S, C, back, 11, SCTPChunkCookieAck()), "ESTABLISHED", 810),
         ):
             port.send(packet)
-            check_left(seconds, f"SCTP, {state}", "sctp", state)
+            w.check_left(seconds, f"SCTP, {state}", "sctp", state)
         # None but what the rules say.
         world.firewall(rule("-p icmp", "icmp", 4, "nft", "-D"))
         world.client.send(w.echo(C, S, 9))
-        check_left(30, "without a rule", "icmp", "id=9")
+        w.check_left(30, "without a rule", "icmp", "id=9")
         w.sh("ip netns exec firewall iptables-nft -t raw -F; ip netns exec firewall ip6tables-nft -t raw -F")
         clean()
 
@@ -321,30 +296,30 @@ def test_delete_while_used(tracker):
         world.firewall(rule("-p udp", "p"))
         for sport in (1000, 1001):
             world.client.send(w.udp(C, S, sport, 2000))
-            check_left(500, "by the policy", f"sport={sport}")
+            w.check_left(500, "by the policy", f"sport={sport}")
         nfct("delete p")
         w.check_equal(nfct("list"), "", "the list")
         # No packet, no change.
-        check_left(500, "without a packet", "sport=1000")
+        w.check_left(500, "without a packet", "sport=1000")
         world.client.send(w.udp(C, S, 1000, 2000))
-        check_left(30, "one that had it", "sport=1000")
+        w.check_left(30, "one that had it", "sport=1000")
         for packet in ("first", "second"):
             world.client.send(w.udp(C, S, 1002, 2000))
-            check_left(500, f"a new one by the rule, its {packet} packet", "sport=1002")
+            w.check_left(500, f"a new one by the rule, its {packet} packet", "sport=1002")
         # Another policy of that name is another.
         nfct("add p inet udp unreplied 600")
         for packet in ("first", "second"):
             world.client.send(w.udp(C, S, 1003, 2000))
-            check_left(500, f"by a rule made before, its {packet} packet", "sport=1003")
+            w.check_left(500, f"by a rule made before, its {packet} packet", "sport=1003")
         world.client.send(w.udp(C, S, 1001, 2000))
-        check_left(30, "one that had the old one", "sport=1001")
+        w.check_left(30, "one that had the old one", "sport=1001")
         world.firewall(rule("-p udp --sport 1004", "p", command="-I"))
         world.client.send(w.udp(C, S, 1004, 2000))
-        check_left(600, "by a rule made afterwards", "sport=1004")
+        w.check_left(600, "by a rule made afterwards", "sport=1004")
         # The rule goes, and the policy stays the connection's.
         world.firewall("iptables-legacy -t raw -F")
         world.client.send(w.udp(C, S, 1004, 2000))
-        check_left(600, "after the rule", "sport=1004")
+        w.check_left(600, "after the rule", "sport=1004")
         clean()
 
 
@@ -356,14 +331,14 @@ def test_replace(tracker):
         netlink.ask(SUBSYSTEM, NEW, n.CREATE | n.ACK, request("p", times=[(1, 500), (2, 501)]))
         world.firewall(rule("-p udp", "p"))
         world.client.send(w.udp(C, S, 1000, 2000))
-        check_left(500, "at first", "sport=1000")
-        setting("udp_timeout_stream", 333)
+        w.check_left(500, "at first", "sport=1000")
+        w.setting("udp_timeout_stream", 333)
         netlink.ask(SUBSYSTEM, NEW, n.CREATE | REPLACE | n.ACK, request("p", times=[(1, 600)]))
         # What is not named is as the namespace has it now.
         w.check_equal(nfct("get p"), shown("p", INET, "udp", UNREPLIED=600, REPLIED=333), "changed")
         for sport in (1000, 1001):
             world.client.send(w.udp(C, S, sport, 2000))
-            check_left(600, "afterwards", f"sport={sport}")
+            w.check_left(600, "afterwards", f"sport={sport}")
         for flags, more, error in (
             (n.EXCL, {}, errno.EEXIST),
             (n.EXCL | REPLACE, {}, errno.EEXIST),
@@ -452,14 +427,14 @@ def test_namespaces(tracker):
         command = f"ip netns exec firewall {rule('-p icmp', 'q')}"
         w.check(subprocess.run(command, shell=True, capture_output=True).returncode != 0, "a rule has another's policy")
         nfct("default-set inet udp unreplied 444", "client")
-        w.check_equal([setting("udp_timeout", namespace=name) for name in ("client", "firewall", "server")],
+        w.check_equal([w.setting("udp_timeout", namespace=name) for name in ("client", "firewall", "server")],
                       [444, 30, 30], "defaults")
         world.firewall(rule("-p udp", "p"))
         world.client.send(w.udp(C, S, 1000, 2000))
-        check_left(500, "the firewall's", "sport=1000")
+        w.check_left(500, "the firewall's", "sport=1000")
         nfct("delete p", "client")
         world.client.send(w.udp(C, S, 1000, 2000))
-        check_left(500, "the firewall's when the client's has gone", "sport=1000")
+        w.check_left(500, "the firewall's when the client's has gone", "sport=1000")
         clean("client")
         # The firewall's goes with its namespace, with a rule and a connection that have it.
 
@@ -508,7 +483,7 @@ def test_bad_requests(tracker):
         check(errno.EOPNOTSUPP, DEFAULT_GET, n.be16(L3PROTO, INET) + n.u8(L4PROTO, 2), "DEFAULT_GET of a protocol", 0)
         check(errno.EINVAL, 5, b"", "an unknown message")
         w.check_equal(nfct("list"), before, "the list after what was refused")
-        w.check_equal(setting("udp_timeout_stream"), 120, "the defaults after what was refused")
+        w.check_equal(w.setting("udp_timeout_stream"), 120, "the defaults after what was refused")
         # What is too long or unknown is let through.
         odd = [n.attr(NAME, b"odd\0\0\0"), n.attr(L3PROTO, b"\0\2xx"), n.attr(L4PROTO, b"\x11xxx"),
                n.attr(DATA, [n.attr(1, b"\0\0\0\x09more"), n.be32(3, 7), n.be32(900, 7)]), n.be32(USE, 99),
@@ -531,7 +506,7 @@ def test_users(tracker):
                                   shell=True, capture_output=True, text=True)
             w.check("Operation not permitted" in done.stderr, f"{command}: {done.stdout} {done.stderr}")
         w.check_equal(nfct("list"), shown("p", INET, "udp", UNREPLIED=5), "the list")
-        w.check_equal(setting("tcp_timeout_close"), 10, "the default")
+        w.check_equal(w.setting("tcp_timeout_close"), 10, "the default")
         clean()
 
 
@@ -610,7 +585,7 @@ def test_come_and_go_under_traffic(tracker, seconds=10):
         w.check_equal(nfct("list"), "", "the list")
         # Every entry has the time of some policy, or that of the namespace.
         world.client.send(w.udp(C, S, 5, 5))
-        check_left(30, "at the end", "sport=5")
+        w.check_left(30, "at the end", "sport=5")
 
 
 @w.ours_only
@@ -621,5 +596,5 @@ def test_unload(tracker):
         nfct("add p inet udp unreplied 500")
         world.firewall(rule("-p udp", "p"))
         world.client.send(w.udp(C, S, 1000, 2000))
-        check_left(500, "by the policy", "sport=1000")
+        w.check_left(500, "by the policy", "sport=1000")
         world.firewall("iptables-legacy -t raw -F")
