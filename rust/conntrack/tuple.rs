@@ -129,13 +129,30 @@ pub struct Tuple {
     direction: u8,
 }
 
-/// The words that tell flows apart, to be hashed with a key.
+/// The words that tell flows apart, to be hashed with a key. They are the same for a tuple and for
+/// that of its answers, whichever end has the lower numbers comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashWords {
-    /// Addresses; the rest.
+    /// One end and the protocol; the other and the zone.
     Ipv4([u64; 2]),
-    /// Source; destination; the rest.
+    /// The address of one end; that of the other; the rest.
     Ipv6([u64; 5]),
+}
+
+/// A word of 48 bits with a number above it.
+#[inline]
+fn high(low: u64, number: u16) -> u64 {
+    low | (u64::from(number) << 48)
+}
+
+/// Both in their order.
+#[inline]
+fn sorted<T: Ord>(one: T, other: T) -> [T; 2] {
+    if one <= other {
+        [one, other]
+    } else {
+        [other, one]
+    }
 }
 
 /// Two words as one.
@@ -287,24 +304,28 @@ impl Tuple {
     }
 
     /// The words that tell this flow from others; `zone` is the number of its zone in this
-    /// direction.
+    /// direction. Of ICMP the identifier counts, not what kind of question or answer it is.
     #[inline]
     #[must_use]
     pub fn hash_words(&self, zone: u16) -> HashWords {
+        let protocol = u16::from(self.protocol);
+        let src_id = u16::from_ne_bytes(self.src_id);
+        let dst_id = match (self.protocol, self.family()) {
+            (protocol::ICMP, Family::Ipv4) | (protocol::ICMPV6, Family::Ipv6) => src_id,
+            _ => u16::from_ne_bytes(self.dst_id),
+        };
         let [s0, s1, s2, s3] = self.src;
         let [d0, d1, d2, d3] = self.dst;
-        let [a, b] = self.src_id;
-        let [c, d] = self.dst_id;
-        // The two families' numbers have one byte.
-        let [family, _] = self.family.to_le_bytes();
-        let [z, y] = zone.to_ne_bytes();
-        let rest = u64::from_ne_bytes([a, b, c, d, self.protocol, family, z, y]);
-        match self.family() {
-            Family::Ipv4 => HashWords::Ipv4([join(s0, d0), rest]),
-            Family::Ipv6 => {
-                HashWords::Ipv6([join(s0, s1), join(s2, s3), join(d0, d1), join(d2, d3), rest])
-            }
+        if self.family() == Family::Ipv4 {
+            let end = |address, id| u64::from(id) << 32 | u64::from(address);
+            let [one, other] = sorted(end(s0, src_id), end(d0, dst_id));
+            return HashWords::Ipv4([high(one, protocol), high(other, zone)]);
         }
+        let src = ([join(s0, s1), join(s2, s3)], src_id);
+        let dst = ([join(d0, d1), join(d2, d3)], dst_id);
+        let [([a, b], one), ([c, d], other)] = sorted(src, dst);
+        let ids = u64::from(one) << 16 | u64::from(other);
+        HashWords::Ipv6([a, b, c, d, high(ids | u64::from(protocol) << 32, zone)])
     }
 }
 
@@ -413,6 +434,13 @@ mod tests {
         fn twice_inverted_is_the_same(tuple in any_tuple()) {
             if let Some(inverse) = tuple.invert() {
                 prop_assert_eq!(inverse.invert(), Some(tuple));
+            }
+        }
+
+        #[test]
+        fn answers_have_the_same_words(tuple in any_tuple()) {
+            if let Some(inverse) = tuple.invert() {
+                prop_assert_eq!(tuple.hash_words(7), inverse.hash_words(7));
             }
         }
 

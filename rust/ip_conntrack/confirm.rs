@@ -42,7 +42,7 @@ fn something(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict
                 // Before others find it, so that they hear of its begin first.
                 conn.note(birth(&conn));
             }
-            insert(net, skb, conn, ctinfo)
+            insert(net, skb, conn, ctinfo, read)
         }
         _ => {
             net.tracker().counts.event(Event::InsertFailed);
@@ -65,11 +65,16 @@ fn finish(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
     verdict
 }
 
-fn insert(net: &Net<Namespace>, skb: &mut Skb, mut conn: Ref<Conn>, ctinfo: CtInfo) -> Verdict {
+fn insert(
+    net: &Net<Namespace>,
+    skb: &mut Skb,
+    mut conn: Ref<Conn>,
+    ctinfo: CtInfo,
+    read: ReadSide<'_>,
+) -> Verdict {
     let shared = &net.tracker().shared;
-    let hashes = shared.hashes(net, &conn);
     for _ in 0..ROUNDS {
-        match shared.table().insert(conn, hashes) {
+        match shared.insert(conn, read) {
             // Or a copy of the packet was quicker (bridges and multicast make copies).
             Ok(()) | Err(Insert::Again(_)) => return Verdict::Accept,
             Err(Insert::Clash(clash)) => match clash.other {

@@ -59,15 +59,15 @@ pub(crate) fn make_room(net: &Net<Namespace>, hash: u32, read: ReadSide<'_>) -> 
     let now = netfilter::now();
     // Who finds nothing among many has looked long: within the same tick others need not.
     let look_far = tracker.exhausted.get() != now.as_ticks();
-    let buckets = table.buckets();
-    let range = buckets.min(if look_far { FAR_BUCKETS } else { NEAR });
-    let start = table.bucket_of(hash);
+    let range = if look_far { FAR_BUCKETS } else { NEAR };
+    let mut next = hash;
     let mut looked_at: usize = 0;
-    for near in (0..range).step_by(NEAR) {
+    for _ in (0..range).step_by(NEAR) {
         let mut least: Option<(Worth, Ref<Conn>)> = None;
-        for at in near..near.saturating_add(NEAR).min(range) {
-            let bucket = start.saturating_add(at).checked_rem(buckets).unwrap_or(0);
-            for seen in table.bucket(bucket, &read) {
+        for _ in 0..NEAR {
+            let walk = table.walk(next, &read);
+            next = walk.behind().unwrap_or(0);
+            for seen in walk {
                 looked_at = looked_at.saturating_add(1);
                 let Some(worth) = worth(net, &seen) else {
                     continue;

@@ -17,9 +17,9 @@ use conntrack::{
     tuple::{SourceMask, Tuple},
     zone::Zone,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::rcu};
 use netfilter::{Conn, Expectation, Net, NewExpectation, ReadSide, Session, Table, HZ};
-use rcu_table::{Insert, Ref, Seen, Side};
+use rcu_table::{Insert, Key, Ref, Seen};
 
 use crate::{
     counts::Event,
@@ -95,7 +95,8 @@ impl Expectations {
         if !expectation.begin_death() {
             return None;
         }
-        let taken = self.table.remove(expectation)?;
+        let guard = rcu::read_lock();
+        let taken = self.table.remove(expectation, &ReadSide::of(&guard))?;
         let census = expectation.master().census();
         census.expected().fetch_sub(1, Ordering::Relaxed);
         census.expected_no_more().fetch_add(1, Ordering::Relaxed);
@@ -112,11 +113,11 @@ impl Expectations {
         if master.census().expected().load(Ordering::Relaxed) == 0 {
             return;
         }
-        let guard = kernel::sync::rcu::read_lock();
+        let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
         let hash = master.id();
-        while let Some((found, _)) = self.table.find(hash, &read, |expectation, side| {
-            side == Side::Reply && is_of(expectation, master)
+        while let Some((found, ())) = self.table.find(hash, &read, |expectation, key| {
+            (key == Key::Second && is_of(expectation, master)).then_some(())
         }) {
             drop(self.remove(&found));
         }
@@ -125,7 +126,7 @@ impl Expectations {
     /// How many of a class a master has, beside the one that a new one of this `tuple` takes the
     /// place of, and the one of them that ends first.
     fn of_class<'g>(
-        &self,
+        &'g self,
         hash: u32,
         master: &Conn,
         (class, tuple): (u8, &Tuple),
@@ -135,8 +136,8 @@ impl Expectations {
         let least = Cell::new(None::<(Option<Ticks>, *const Expectation)>);
         let now = netfilter::now();
         // To the end of the chain: whatever comes later in it was put in earlier.
-        self.table.find(hash, read, |expectation, side| {
-            if side == Side::Reply
+        self.table.find(hash, read, |expectation, key| {
+            if key == Key::Second
                 && is_of(expectation, master)
                 && expectation.what().class == class
                 && expectation.what().tuple != *tuple
@@ -147,12 +148,11 @@ impl Expectations {
                     least.set(Some((left, core::ptr::from_ref(expectation))));
                 }
             }
-            false
+            None::<()>
         });
         let oldest = self.table.find(hash, read, |expectation, _| {
-            least
-                .get()
-                .is_some_and(|(_, oldest)| core::ptr::eq(oldest, expectation))
+            let (_, oldest) = least.get()?;
+            core::ptr::eq(oldest, expectation).then_some(())
         });
         (count.get(), oldest.map(|(oldest, _)| oldest))
     }
@@ -190,13 +190,14 @@ pub(crate) fn take(
     let (found, _) =
         expectations
             .table
-            .find(target(net, zone, tuple), &read, |expectation, side| {
-                side == Side::Original
+            .find(target(net, zone, tuple), &read, |expectation, key| {
+                let wanted = key == Key::First
                     && expectation.expects(tuple, zone, net.census())
                     && !expectation.what().flags.contains(Flags::INACTIVE)
                     && !expectation.is_over()
                     && !expectation.expired(now)
-                    && !expectation.master().status().contains(Status::DYING)
+                    && !expectation.master().status().contains(Status::DYING);
+                wanted.then_some(())
             })?;
     let found = found.get()?;
     if found.what().flags.contains(Flags::PERMANENT) {
@@ -261,15 +262,15 @@ pub(crate) fn put(
     make_room(net, &master, (new.class, &new.tuple), policy, read)?;
     new.expires = netfilter::now().add(Ticks::from_secs(policy.seconds, HZ));
     let hashes = [target(net, master.zone(), &new.tuple), master.id()];
-    let mut new = Expectation::new(new).ok_or(Refused::NoMemory)?;
+    let mut new = Expectation::new(new, hashes).ok_or(Refused::NoMemory)?;
     let count = net.census().expected();
     // Before it can be found, so that nobody who should find it passes by.
     count.fetch_add(1, Ordering::Relaxed);
     let mut refused = Refused::InTheWay;
     for _ in 0..ROUNDS {
         let handle = new.clone();
-        match expectations.table.insert(new, hashes) {
-            Ok(()) => {
+        match expectations.table.insert(new, &read) {
+            Ok(_) => {
                 tracker.counts.event(Event::ExpectCreate);
                 announce(&handle, cause);
                 // Whoever takes the master out from here on sees this one (`forget`).
@@ -309,11 +310,12 @@ pub(crate) fn find(
     let now = netfilter::now();
     let expectations = net.tracker().shared.expectations();
     let hash = target(net, zone, tuple);
-    let (found, _) = expectations.table.find(hash, &read, |expectation, side| {
-        side == Side::Original
+    let (found, ()) = expectations.table.find(hash, &read, |expectation, key| {
+        let wanted = key == Key::First
             && expectation.expects(tuple, zone, net.census())
             && !expectation.is_over()
-            && !expectation.expired(now)
+            && !expectation.expired(now);
+        wanted.then_some(())
     })?;
     found.get()
 }
@@ -366,13 +368,16 @@ fn make_room(
 
 /// Takes out the expectations that `over` says are over. May sleep.
 pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Expectation) -> bool) {
-    let expectations = shared.expectations();
-    for bucket in 0..expectations.table.buckets() {
-        let guard = kernel::sync::rcu::read_lock();
+    let table = &shared.expectations().table;
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
-        for expectation in expectations.table.bucket(bucket, &read) {
+        let walk = table.walk(at, &read);
+        from = walk.behind();
+        for expectation in walk {
             if over(&expectation) {
-                drop(expectations.end(&expectation, cause));
+                drop(shared.expectations().end(&expectation, cause));
             }
         }
         drop(guard);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The end of entries: by their time, or with their namespace.
 
-use conntrack::time::Ticks;
+use core::cell::Cell;
+
+use conntrack::{setting::Setting, time::Ticks};
 use kernel::sync::rcu;
 use netfilter::{Conn, Net, ReadSide, Worker, HZ};
 
@@ -10,28 +12,56 @@ use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 /// How often the table is looked through. Who looks an entry up sees by itself that its time is
 /// over; this is for those that nobody looks up any more.
 pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
+/// The same while there is much to do.
+const SOON: Ticks = Ticks::new(1);
 
 /// How many buckets are looked through in one go.
 const SLICE: usize = 256;
 
-/// Takes out what has expired.
-pub(crate) struct Reaper(Shared);
+/// How many are looked through in a period, unless many connections have expired.
+const SHARE: usize = 1 << 16;
+
+/// Of so many connections that it meets one is expired: that is many.
+const MANY: u32 = 16;
+
+/// Takes out what has expired, share by share where the table is large.
+pub(crate) struct Reaper {
+    shared: Shared,
+    /// Where the next share begins.
+    at: Setting<u32>,
+}
 
 impl Reaper {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self(shared)
+        Self {
+            shared,
+            at: Setting::new(0),
+        }
+    }
+
+    /// Looks through a share; whether many had expired.
+    fn share(&self) -> bool {
+        let (met, ended) = (Cell::new(0_u32), Cell::new(0_u32));
+        let now = netfilter::now();
+        let next = walk(&self.shared, self.at.get(), SHARE, Cause::NOBODY, |conn| {
+            met.set(met.get().saturating_add(1));
+            let over = conn.expired(now);
+            ended.set(ended.get().saturating_add(over.into()));
+            over
+        });
+        self.at.set(next.unwrap_or(0));
+        ended.get() > met.get().checked_div(MANY).unwrap_or_default()
     }
 }
 
 impl Worker for Reaper {
     fn run(&self) -> Option<Ticks> {
-        sweep(&self.0, Cause::NOBODY, |conn| {
-            conn.expired(netfilter::now())
-        });
-        expect::sweep(&self.0, Cause::NOBODY, |expectation| {
+        expect::sweep(&self.shared, Cause::NOBODY, |expectation| {
             expectation.expired(netfilter::now())
         });
-        Some(PERIOD)
+        self.shared.fit();
+        let many = self.share() && self.at.get() != 0;
+        Some(if many { SOON } else { PERIOD })
     }
 }
 
@@ -51,12 +81,26 @@ pub(crate) fn flush(net: &Net<Namespace>) {
 
 /// Takes out the connections that `over` says are over. May sleep.
 pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool) {
-    let buckets = shared.buckets();
-    for start in (0..buckets).step_by(SLICE) {
+    walk(shared, 0, usize::MAX, cause, over);
+}
+
+/// The same from a hash on, in so many buckets; says where the next one begins.
+fn walk(
+    shared: &Shared,
+    from: u32,
+    buckets: usize,
+    cause: Cause,
+    over: impl Fn(&Conn) -> bool,
+) -> Option<u32> {
+    let mut from = Some(from);
+    let mut left = buckets;
+    while left > 0 {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
-        for bucket in start..start.saturating_add(SLICE).min(buckets) {
-            for conn in shared.table().bucket(bucket, &read) {
+        for _ in 0..SLICE.min(left) {
+            let walk = shared.table().walk(from?, &read);
+            from = walk.behind();
+            for conn in walk {
                 if over(&conn) {
                     if let Some(conn) = conn.get() {
                         shared.end(&conn, cause);
@@ -64,7 +108,9 @@ pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool)
                 }
             }
         }
+        left = left.saturating_sub(SLICE);
         drop(guard);
         netfilter::breathe();
     }
+    from
 }

@@ -19,6 +19,7 @@ pub mod events;
 mod evict;
 mod expect;
 mod expire;
+mod growth;
 mod help;
 pub mod helpers;
 mod kept;
@@ -78,6 +79,7 @@ struct Module {
     _namespaces: Registration<Namespace>,
     _reaper: Periodic<Reaper>,
     _kept: kept::Working,
+    _growing: growth::Growing,
     _templates: NoTemplates,
     _beside: NfnlHook<Namespace>,
     _hook: CtHook<Namespace>,
@@ -113,6 +115,7 @@ impl kernel::Module for Module {
         let hook = CtHook::install();
         let reaper = Periodic::start(Reaper::new(shared.clone()), expire::PERIOD)?;
         let kept = kept::start(shared.clone())?;
+        let growing = growth::start(shared.clone())?;
         let namespaces = NAMESPACES.register(shared.clone())?;
         pr_info!(
             "{} buckets, at most {} connections in each namespace\n",
@@ -125,6 +128,7 @@ impl kernel::Module for Module {
             _namespaces: namespaces,
             _reaper: reaper,
             _kept: kept,
+            _growing: growing,
             _templates: NoTemplates(shared.clone()),
             _beside: NfnlHook::install(),
             _hook: hook,

@@ -3,9 +3,9 @@
 //! in the table, where packets do not find them, and count for their namespace; a worker tells of
 //! them as soon as there is room.
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use conntrack::time::Ticks;
+use conntrack::{setting::Setting, time::Ticks};
 use kernel::{prelude::*, sync::rcu};
 use netfilter::{Conn, Filled, Periodic, ReadSide, Slot, Worker, HZ};
 use rcu_table::Ref;
@@ -20,7 +20,7 @@ const SOON: Ticks = Ticks::new(HZ / 100);
 /// The same after a look through the whole table.
 const LATER: Ticks = Ticks::new(HZ / 10);
 /// How many buckets are looked through in one go.
-const SLICE: usize = 64;
+const SLICE: u32 = 64;
 
 /// How many there are, in all namespaces.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(crate) struct Working {
 pub(crate) fn start(shared: Shared) -> Result<Working> {
     let worker = Periodic::asleep(Retry {
         shared,
-        at: AtomicUsize::new(0),
+        at: Setting::new(0),
     })?;
     let _place = WORKER.fill(worker)?;
     Ok(Working { _place })
@@ -79,8 +79,8 @@ impl Kept {
 /// Tells of those that are kept.
 struct Retry {
     shared: Shared,
-    /// The bucket where it begins the next time.
-    at: AtomicUsize,
+    /// The hash where it begins the next time.
+    at: Setting<u32>,
 }
 
 impl Worker for Retry {
@@ -91,14 +91,11 @@ impl Worker for Retry {
             if self.shared.kept().len() == 0 {
                 return None;
             }
-            let at = self.at.load(Ordering::Relaxed);
-            self.bucket(at, &mut congested);
+            let next = self.bucket(self.at.get(), &mut congested);
             if self.nothing_else(congested.as_ref()) {
                 return Some(SOON); // And begins where it was.
             }
-            let next = at.saturating_add(1);
-            self.at
-                .store(if next < buckets { next } else { 0 }, Ordering::Relaxed);
+            self.at.set(next.unwrap_or(0));
             if step % SLICE == 0 {
                 netfilter::breathe();
             }
@@ -109,11 +106,13 @@ impl Worker for Retry {
 
 impl Retry {
     /// Tells of those in a bucket, but for the namespace of `congested`, which is left alone for
-    /// this time.
-    fn bucket(&self, bucket: usize, congested: &mut Option<Ref<Conn>>) {
+    /// this time; says where the next one begins.
+    fn bucket(&self, from: u32, congested: &mut Option<Ref<Conn>>) -> Option<u32> {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
-        for seen in self.shared.table().bucket(bucket, &read) {
+        let walk = self.shared.table().walk(from, &read);
+        let next = walk.behind();
+        for seen in walk {
             let Some(port) = seen.kept() else { continue };
             let skip = congested
                 .as_ref()
@@ -127,6 +126,7 @@ impl Retry {
                 Err(events::Congested) => *congested = Some(conn),
             }
         }
+        next
     }
 
     /// Whether all that are kept are of a namespace that cannot be told.

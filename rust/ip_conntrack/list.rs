@@ -18,7 +18,8 @@ const NANOS: u64 = 1_000_000_000;
 /// A place in a list. A bucket's entries are held together, so that what comes and goes while the
 /// file is read makes none appear twice.
 pub(crate) struct Place<E: Node> {
-    bucket: usize,
+    /// The hash where the next bucket begins.
+    next: Option<u32>,
     held: KVec<Ref<E>>,
     current: Option<Ref<E>>,
 }
@@ -26,7 +27,7 @@ pub(crate) struct Place<E: Node> {
 impl<E: Node> Default for Place<E> {
     fn default() -> Self {
         Self {
-            bucket: 0,
+            next: Some(0),
             held: KVec::new(),
             current: None,
         }
@@ -41,18 +42,20 @@ impl<E: Node> Place<E> {
             if self.current.is_some() {
                 return Ok(true);
             }
-            if self.bucket >= table.buckets() {
+            let Some(from) = self.next else {
                 return Ok(false);
-            }
+            };
             let guard = rcu::read_lock();
-            for seen in table.bucket(self.bucket, &ReadSide::of(&guard)) {
+            let read = ReadSide::of(&guard);
+            let walk = table.walk(from, &read);
+            self.next = walk.behind();
+            for seen in walk {
                 if shown(&seen) {
                     if let Some(entry) = seen.get() {
                         self.held.push(entry, GFP_ATOMIC)?;
                     }
                 }
             }
-            self.bucket = self.bucket.saturating_add(1);
         }
     }
 }

@@ -15,7 +15,7 @@ use netfilter::{
     Net,
 };
 
-use crate::namespace::Namespace;
+use crate::{growth, namespace::Namespace};
 
 /// The directories, in the order in which they are made.
 pub(crate) static DIRECTORIES: [Directory<Namespace>; 4] = [
@@ -124,10 +124,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
     Sysctl {
         names: names!("buckets"),
         unit: Unit::Number,
-        range: [0, i32::MAX],
-        get: |net| u32::try_from(net.tracker().shared.buckets()).unwrap_or(u32::MAX),
-        // The table does not change its size yet.
-        set: None,
+        // CAST: it fits.
+        range: [1, growth::MOST as i32],
+        get: |net| net.tracker().shared.buckets(),
+        set: Some(|net, value| net.tracker().shared.set_buckets(value)),
         global: true,
     },
     Sysctl {

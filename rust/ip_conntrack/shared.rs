@@ -6,13 +6,17 @@ use conntrack::{
     tuple::{Direction, HashWords, Tuple},
     zone::Zone,
 };
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::{rcu, Arc},
+};
 use netfilter::{Cache, Conn, Connections, HashKey, Net, ReadSide, Templates};
-use rcu_table::Ref;
+use rcu_table::{Insert, Ref};
 
 use crate::{
     events::{self, Cause},
     expect::Expectations,
+    growth,
     helpers::Helpers,
     kept::Kept,
     namespace::Namespace,
@@ -30,6 +34,10 @@ struct Inner {
     templates: Templates,
     key: HashKey,
     max: Setting<u32>,
+    /// The fewest buckets, as the user has it.
+    least: Setting<u32>,
+    /// How many connections under one lock are many.
+    limit: Setting<u32>,
     kept: Kept,
     defaults: Defaults,
     cache: Cache,
@@ -48,8 +56,12 @@ pub(crate) struct Defaults {
 const BY_BUCKET: u32 = 8;
 /// The fewest buckets.
 const FEWEST: u32 = 1024;
-/// The most buckets: a bound on what a typing error can ask of memory.
-const MOST: u32 = 1 << 24;
+
+/// A number of buckets that there can be.
+fn rounded(buckets: u32) -> u32 {
+    let most = buckets.clamp(FEWEST, growth::MOST);
+    most.checked_next_power_of_two().unwrap_or(growth::MOST)
+}
 
 impl Shared {
     /// An empty table of `hashsize` buckets, or of a size that suits the memory where it is zero.
@@ -63,12 +75,13 @@ impl Shared {
                 let buckets = netfilter::default_buckets().max(FEWEST);
                 (buckets, buckets)
             }
-            1..=MOST => (hashsize, hashsize.saturating_mul(BY_BUCKET)),
+            1..=growth::MOST => (hashsize, hashsize.saturating_mul(BY_BUCKET)),
             _ => {
-                pr_err!("hashsize={} is more than {}\n", hashsize, MOST);
+                pr_err!("hashsize={} is more than {}\n", hashsize, growth::MOST);
                 return Err(EINVAL);
             }
         };
+        let buckets = rounded(buckets);
         let inner = Inner {
             table: netfilter::new_table(buckets)?,
             expectations: Expectations::new(expect_hashsize, buckets)?,
@@ -76,6 +89,8 @@ impl Shared {
             templates: Templates::none(),
             key: HashKey::random(),
             max: Setting::new(max),
+            least: Setting::new(buckets),
+            limit: Setting::new(growth::limit(buckets)),
             kept: Kept::default(),
             defaults,
             cache: Cache::new()?,
@@ -107,8 +122,20 @@ impl Shared {
         &self.0.cache
     }
 
-    pub(crate) fn buckets(&self) -> usize {
-        self.0.table.buckets()
+    pub(crate) fn buckets(&self) -> u32 {
+        netfilter::buckets(self.table())
+    }
+
+    /// Has at least so many buckets from now on, and as many as suit the connections. May sleep.
+    pub(crate) fn set_buckets(&self, least: u32) {
+        self.0.least.set(rounded(least));
+        self.fit();
+    }
+
+    /// Has as many buckets as suit the connections. May sleep.
+    pub(crate) fn fit(&self) {
+        let buckets = growth::fit(self.table(), self.0.least.get());
+        self.0.limit.set(growth::limit(buckets));
     }
 
     /// The most connections that a namespace may have.
@@ -127,11 +154,16 @@ impl Shared {
         self.hash_words(zone, tuple) ^ net.hash_mix()
     }
 
-    /// The hashes of a connection's tuples.
-    #[inline]
-    pub(crate) fn hashes(&self, net: &Net<Namespace>, conn: &Conn) -> [u32; 2] {
-        [Direction::Original, Direction::Reply]
-            .map(|at| self.hash(net, conn.zone().id(at), conn.tuple(at)))
+    /// The hashes of a connection's tuples: that of both, or that of the second apart.
+    pub(crate) fn hashes(
+        &self,
+        net: &Net<Namespace>,
+        zone: Zone,
+        [original, reply]: [&Tuple; 2],
+    ) -> (u32, Option<u32>) {
+        let hash = self.hash(net, zone.id(Direction::Original), original);
+        let other = self.hash(net, zone.id(Direction::Reply), reply);
+        (hash, (other != hash).then_some(other))
     }
 
     /// The hash of a tuple where the namespace does not count.
@@ -184,10 +216,9 @@ impl Shared {
         hash: u32,
         read: ReadSide<'_>,
     ) -> Option<(Ref<Conn>, Direction)> {
-        let (seen, direction) = self.table().find(hash, &read, |conn, at| {
-            netfilter::same(conn, at, tuple, zone, net.census())
+        let (seen, direction) = self.table().find(hash, &read, |conn, key| {
+            netfilter::direction(conn, key, tuple, zone, net.census())
         })?;
-        let direction = netfilter::direction(direction);
         if seen.expired(netfilter::now()) {
             if let Some(conn) = seen.get() {
                 self.kill(&conn);
@@ -195,6 +226,24 @@ impl Shared {
             return None;
         }
         Some((seen.get()?, direction))
+    }
+
+    /// Puts a connection into the table.
+    ///
+    /// # Errors
+    ///
+    /// It comes back where one of its tuples is taken, or where it was put in before.
+    #[inline]
+    pub(crate) fn insert(&self, conn: Ref<Conn>, read: ReadSide<'_>) -> Result<(), Insert<Conn>> {
+        if self.table().insert(conn, &read)? > self.0.limit.get() {
+            growth::look();
+        }
+        Ok(())
+    }
+
+    fn take_out(&self, conn: &Conn) {
+        let guard = rcu::read_lock();
+        drop(self.table().remove(conn, &ReadSide::of(&guard)));
     }
 
     /// Takes a connection out of the table, once.
@@ -212,7 +261,7 @@ impl Shared {
         if events::over(conn, cause).is_err() {
             self.kept().keep(conn, cause);
         } else {
-            drop(self.table().remove(conn));
+            self.take_out(conn);
         }
         if conn.session().is_some() {
             self.expectations().forget(conn);
@@ -222,7 +271,7 @@ impl Shared {
     /// Takes one out that was kept.
     pub(crate) fn let_go(&self, conn: &Conn) {
         if self.kept().let_go(conn) {
-            drop(self.table().remove(conn));
+            self.take_out(conn);
         }
     }
 

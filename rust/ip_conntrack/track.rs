@@ -380,9 +380,15 @@ fn open(
         Some(_) => (CtInfo::Related, Status::EXPECTED),
         None => (CtInfo::New, Status::NONE),
     };
+    let hashes = if zone.id(Direction::Original) == zone.id(Direction::Reply) {
+        (hash, None)
+    } else {
+        tracker.shared.hashes(net, zone, [tuple, &reply])
+    };
     let new = NewConn {
         original: tuple,
         reply: &reply,
+        hashes,
         state,
         timeout: effect.timeout.unwrap_or_default(),
         status: effect.set | born,

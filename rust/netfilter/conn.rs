@@ -24,7 +24,7 @@ use conntrack::{
     zone::Zone,
 };
 use kernel::{prelude::*, sync::SetOnce};
-use rcu_table::{Link, Node, Ref};
+use rcu_table::{Key, Link, Node, Ref};
 
 use crate::{
     account::Account,
@@ -85,6 +85,8 @@ mod own {
     pub(super) const STAMPS: u64 = super::Features::STAMPS.word();
     /// Rules count it (tally.rs), or did.
     pub(super) const TALLIED: u64 = 1 << 57;
+    /// It is in the table by each of its tuples.
+    pub(super) const APART: u64 = 1 << 58;
 }
 
 /// The bit of the status word that says whether somebody listens.
@@ -170,6 +172,9 @@ pub struct NewConn<'a> {
     pub original: &'a Tuple,
     /// The tuple that an answer will have.
     pub reply: &'a Tuple,
+    /// The hash of both, or that of the second apart, where its zone is another or no answer would
+    /// have it.
+    pub hashes: (u32, Option<u32>),
     /// The protocol's state after the first packet.
     pub state: State,
     /// How long it lives, from its confirmation on.
@@ -212,6 +217,7 @@ impl Templates {
         let new = NewConn {
             original: &nothing,
             reply: &nothing,
+            hashes: (0, None),
             state: State::Generic,
             timeout: Ticks::default(),
             // Not on its way into the table: NFQUEUE drops what is, if others hold it too.
@@ -247,6 +253,8 @@ impl Conn {
         new: NewConn<'_>,
     ) -> Option<Ref<Self>> {
         let this = cache.alloc(new.features)?;
+        let (first, second) = new.hashes;
+        let apart = if second.is_some() { own::APART } else { 0 };
         let conn = this.as_ptr();
         let head = conn.cast::<raw::nf_conn>();
         // SAFETY: the memory is zeroed, of the size and alignment of `Conn`, and only ours; each
@@ -257,7 +265,7 @@ impl Conn {
             (&raw mut (*head).timeout).write(new.timeout.as_u32());
             (&raw mut (*head).status)
                 .cast::<u64>()
-                .write(u64::from(new.status.bits()) | new.features.word());
+                .write(u64::from(new.status.bits()) | new.features.word() | apart);
             #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
             (&raw mut (*head).zone).cast::<Zone>().write(new.zone);
             let [_mark, _secmark] = new.marks;
@@ -273,12 +281,13 @@ impl Conn {
             (&raw mut (*head).ct_net)
                 .cast::<*const raw::net>()
                 .write(census.map_or(&raw const raw::init_net, Census::net));
-            for (at, tuple) in [
-                (Direction::Original, new.original),
-                (Direction::Reply, new.reply),
+            for (at, tuple, hash) in [
+                (Direction::Original, new.original, Some(first)),
+                (Direction::Reply, new.reply, second),
             ] {
+                let link = hash.map_or_else(Link::default, Link::new);
                 let hash = &raw mut (*head).tuplehash[at.index()];
-                (&raw mut (*hash).hnnode).cast::<Link>().write(Link::new());
+                (&raw mut (*hash).hnnode).cast::<Link>().write(link);
                 (&raw mut (*hash).tuple)
                     .cast::<Tuple>()
                     .write(tuple.with_direction(at));
@@ -530,6 +539,19 @@ impl Conn {
         }
     }
 
+    /// Whether answers are those of the connection that was met by `key`.
+    #[inline]
+    pub(crate) fn is_met_in_reply(&self, key: Key) -> bool {
+        key == Key::Second || !self.has(own::APART)
+    }
+
+    /// The directions of packets that meet it by `key`.
+    fn directions_of(&self, key: Key) -> impl Iterator<Item = Direction> {
+        let original = (key == Key::First).then_some(Direction::Original);
+        let reply = self.is_met_in_reply(key).then_some(Direction::Reply);
+        [original, reply].into_iter().flatten()
+    }
+
     /// Whether rules count it, or did.
     #[inline]
     pub fn is_tallied(&self) -> bool {
@@ -742,10 +764,16 @@ unsafe fn free(conn: *mut Conn) {
 // back only after a grace period; `published` runs once, under the bucket locks.
 unsafe impl Node for Conn {
     #[inline]
-    fn links(&self) -> [&Link; 2] {
-        [Direction::Original, Direction::Reply].map(|at| {
-            // SAFETY: written as a `Link` when the connection was made; same size and alignment.
-            unsafe { &*(&raw const (*self.head()).tuplehash[at.index()].hnnode).cast() }
+    fn link(&self) -> &Link {
+        // SAFETY: written as a `Link` when the connection was made; same size and alignment.
+        unsafe { &*(&raw const (*self.head()).tuplehash[0].hnnode).cast() }
+    }
+
+    #[inline]
+    fn second(&self) -> Option<&Link> {
+        self.has(own::APART).then(|| {
+            // SAFETY: as above.
+            unsafe { &*(&raw const (*self.head()).tuplehash[1].hnnode).cast() }
         })
     }
 
@@ -763,15 +791,17 @@ unsafe impl Node for Conn {
         }
     }
 
-    #[inline]
-    fn conflicts(&self, at: rcu_table::Side, other: &Self, other_at: rcu_table::Side) -> bool {
-        let (at, other_at) = (side(at), side(other_at));
+    fn conflicts(&self, key: Key, other: &Self, other_key: Key) -> bool {
         // As stock has it, both zones are asked for the direction of the one that is there.
+        let taken = |at, other_at| {
+            self.tuple(at).matches(other.tuple(other_at))
+                && self.zone().id(other_at) == other.zone().id(other_at)
+        };
+        let mut mine = self.directions_of(key);
         self.same_namespace(other)
-            && self.tuple(at).matches(other.tuple(other_at))
-            && self.zone().id(other_at) == other.zone().id(other_at)
             // One that is over may stay until that is told (`news.rs`).
             && !other.status().contains(Status::DYING)
+            && mine.any(|at| other.directions_of(other_key).any(|other_at| taken(at, other_at)))
     }
 
     #[inline]
@@ -787,15 +817,6 @@ unsafe impl Node for Conn {
             u64::from(Status::CONFIRMED.bits()) | quiet,
             Ordering::Release,
         );
-    }
-}
-
-/// The table's word for a direction.
-#[inline]
-pub(crate) fn side(at: rcu_table::Side) -> Direction {
-    match at {
-        rcu_table::Side::Original => Direction::Original,
-        rcu_table::Side::Reply => Direction::Reply,
     }
 }
 

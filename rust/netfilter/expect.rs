@@ -15,7 +15,7 @@ use conntrack::{
     zone::Zone,
 };
 use kernel::prelude::*;
-use rcu_table::{Link, Node, Ref, Side};
+use rcu_table::{Key, Link, Node, Ref};
 
 use crate::{conn::Conn, count, namespace::Census};
 
@@ -69,15 +69,16 @@ unsafe impl Send for Expectation {}
 unsafe impl Sync for Expectation {}
 
 impl Expectation {
-    /// Makes one that only the caller knows; callable from any context.
+    /// Makes one that only the caller knows; callable from any context. The hashes are those of its
+    /// target and of its master.
     ///
     /// `None` where there is no memory.
     #[must_use]
-    pub fn new(what: NewExpectation) -> Option<Ref<Self>> {
+    pub fn new(what: NewExpectation, hashes: [u32; 2]) -> Option<Ref<Self>> {
         // The room first: without it `what`, and the master's count in it, is dropped.
         let room = KBox::<Self>::new_uninit(GFP_ATOMIC).ok()?;
         let this = room.write(Self {
-            links: [Link::new(), Link::new()],
+            links: hashes.map(Link::new),
             count: AtomicI32::new(1),
             over: AtomicBool::new(false),
             story: AtomicU8::new(story::UNTOLD),
@@ -192,9 +193,14 @@ unsafe extern "C" fn give_back(head: *mut raw::callback_head) {
 
 // SAFETY: the count is exact; memory goes back only after a grace period.
 unsafe impl Node for Expectation {
-    fn links(&self) -> [&Link; 2] {
-        let [original, reply] = &self.links;
-        [original, reply]
+    fn link(&self) -> &Link {
+        let [target, _] = &self.links;
+        target
+    }
+
+    fn second(&self) -> Option<&Link> {
+        let [_, master] = &self.links;
+        Some(master)
     }
 
     fn try_get(&self) -> bool {
@@ -210,9 +216,9 @@ unsafe impl Node for Expectation {
     }
 
     /// Two that one connection could be for.
-    fn conflicts(&self, at: Side, other: &Self, other_at: Side) -> bool {
-        at == Side::Original
-            && other_at == Side::Original
+    fn conflicts(&self, key: Key, other: &Self, other_key: Key) -> bool {
+        key == Key::First
+            && other_key == Key::First
             && self.aims_at(&other.what.tuple)
             && self
                 .what

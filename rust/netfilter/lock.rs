@@ -2,13 +2,15 @@
 //! Spin locks of the packet path. Hooks at OUTPUT run in process context with bottom halves on,
 //! so each of these locks turns them off.
 
-use core::cell::UnsafeCell;
+use core::{cell::UnsafeCell, sync::atomic::AtomicU32};
 
 use kernel::{alloc::Flags, prelude::*};
 
-/// A lock over one or more buckets of the table.
-#[repr(transparent)]
-pub struct BucketLock(UnsafeCell<raw::spinlock_t>);
+/// A lock over some buckets of a table, and how many entries are in them.
+pub struct BucketLock {
+    lock: UnsafeCell<raw::spinlock_t>,
+    entries: AtomicU32,
+}
 
 // SAFETY: a spin lock is made to be used from several CPUs.
 unsafe impl Send for BucketLock {}
@@ -23,36 +25,44 @@ impl BucketLock {
     /// `this` must point to writable memory for a lock that nobody uses yet, and which does not
     /// move afterwards.
     pub(crate) unsafe fn init(this: *mut Self) {
-        // SAFETY: by the contract of this function; the type is transparent.
-        unsafe { raw::ipct_bucket_lock_init(this.cast()) };
+        // SAFETY: by the contract of this function.
+        unsafe {
+            (&raw mut (*this).entries).write(AtomicU32::new(0));
+            raw::ipct_bucket_lock_init((&raw mut (*this).lock).cast());
+        }
     }
 }
 
 // SAFETY: a kernel spin lock excludes all other holders; `lock_second` differs only in what
 // lockdep is told, and in that bottom halves are off already.
-unsafe impl rcu_table::RawLock for BucketLock {
+unsafe impl rcu_table::Stripe for BucketLock {
     #[inline]
     fn lock(&self) {
         // SAFETY: the lock was initialised before the table was made.
-        unsafe { raw::ipct_spin_lock_bh(self.0.get()) };
+        unsafe { raw::ipct_spin_lock_bh(self.lock.get()) };
     }
 
     #[inline]
     fn lock_second(&self) {
         // SAFETY: as above; the caller holds a first lock, so bottom halves are off.
-        unsafe { raw::ipct_spin_lock_nested(self.0.get()) };
+        unsafe { raw::ipct_spin_lock_nested(self.lock.get()) };
     }
 
     #[inline]
     unsafe fn unlock(&self) {
         // SAFETY: the caller holds the lock by `lock`.
-        unsafe { raw::ipct_spin_unlock_bh(self.0.get()) };
+        unsafe { raw::ipct_spin_unlock_bh(self.lock.get()) };
     }
 
     #[inline]
     unsafe fn unlock_second(&self) {
         // SAFETY: the caller holds the lock by `lock_second`.
-        unsafe { raw::ipct_spin_unlock(self.0.get()) };
+        unsafe { raw::ipct_spin_unlock(self.lock.get()) };
+    }
+
+    #[inline]
+    fn entries(&self) -> &AtomicU32 {
+        &self.entries
     }
 }
 

@@ -42,3 +42,13 @@ impl<'a> ReadSide<'a> {
 // SAFETY: by the type's invariant the read side is open while a value exists, and entries are
 // given back only through `call_rcu` (conn.rs).
 unsafe impl rcu_table::ReadSide for ReadSide<'_> {}
+
+/// Waits for readers. May sleep.
+pub struct GracePeriod;
+
+// SAFETY: what the kernel's function promises.
+unsafe impl rcu_table::Grace for GracePeriod {
+    fn wait(&self) {
+        rcu::synchronize_rcu();
+    }
+}

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory for tables.
 
-use kernel::prelude::*;
-use rcu_table::{Head, Node, Side, Storage};
+use kernel::{
+    alloc::flags::{__GFP_NOWARN, __GFP_ZERO},
+    prelude::*,
+    sync::rcu,
+};
+use rcu_table::{Head, Key, Node, Storage};
 
 use conntrack::{
     tuple::{Direction, Tuple},
     zone::Zone,
 };
 
-use crate::{
-    conn::{self, Conn},
-    lock::BucketLock,
-    namespace::Census,
-};
+use crate::{conn::Conn, lock::BucketLock, namespace::Census, rcu::ReadSide};
 
 /// A table.
 pub type Table<E> = rcu_table::Table<E, Store>;
@@ -21,45 +21,42 @@ pub type Table<E> = rcu_table::Table<E, Store>;
 /// The table of connections of all namespaces.
 pub type Connections = Table<Conn>;
 
-/// Locks for all buckets; more than CPUs, so that two rarely want the same.
-const LOCKS: usize = 1024;
+/// The most locks of a table; more than CPUs, so that two rarely want the same.
+pub const LOCKS: u32 = 1024;
 
-/// Chains and locks.
-pub struct Store {
-    heads: KVVec<Head>,
-    locks: KVVec<BucketLock>,
+/// Locks of a table.
+pub struct Store(KVVec<BucketLock>);
+
+/// Chains of a table.
+pub struct Heads(KVVec<Head>);
+
+impl AsRef<[Head]> for Heads {
+    #[inline]
+    fn as_ref(&self) -> &[Head] {
+        &self.0
+    }
 }
 
-// SAFETY: the vectors are filled by `new_table` and not changed after.
+// SAFETY: the vectors are filled by `new_table` and `new_heads`, and not changed after.
 unsafe impl Storage for Store {
-    type Lock = BucketLock;
+    type Heads = Heads;
+    type Stripe = BucketLock;
 
     #[inline]
-    fn heads(&self) -> &[Head] {
-        &self.heads
-    }
-
-    #[inline]
-    fn locks(&self) -> &[BucketLock] {
-        &self.locks
+    fn stripes(&self) -> &[BucketLock] {
+        &self.0
     }
 }
 
-/// An empty table. May sleep.
+/// An empty table of at least so many buckets, and with that many locks or [`LOCKS`] of them. May
+/// sleep.
 ///
 /// # Errors
 ///
-/// `ENOMEM`; `EINVAL` for a table of no buckets.
+/// `ENOMEM`; `EINVAL` for a size beyond reason.
 pub fn new_table<E: Node>(buckets: u32) -> Result<Table<E>> {
-    let buckets = usize::try_from(buckets)?;
-    if buckets == 0 {
-        return Err(EINVAL);
-    }
-    let mut heads = KVVec::with_capacity(buckets, GFP_KERNEL)?;
-    for _ in 0..buckets {
-        heads.push(Head::new(), GFP_KERNEL)?;
-    }
-    let count = LOCKS.min(buckets);
+    let buckets = buckets.checked_next_power_of_two().ok_or(EINVAL)?;
+    let count = buckets.min(LOCKS) as usize;
     let mut locks = KVVec::with_capacity(count, GFP_KERNEL)?;
     for place in locks.spare_capacity_mut().iter_mut().take(count) {
         // SAFETY: memory for a lock, in the place where it stays.
@@ -67,7 +64,28 @@ pub fn new_table<E: Node>(buckets: u32) -> Result<Table<E>> {
     }
     // SAFETY: so many were initialised just now, within the capacity.
     unsafe { locks.inc_len(count) };
-    Ok(Table::new(Store { heads, locks }))
+    Table::new(new_heads(buckets)?, Store(locks)).ok_or(EINVAL)
+}
+
+/// So many empty chains. May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn new_heads(buckets: u32) -> Result<Heads> {
+    let count = buckets as usize;
+    let flags = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
+    let mut heads = KVVec::<Head>::with_capacity(count, flags)?;
+    // SAFETY: so many are within the capacity, and all zero is an empty chain.
+    unsafe { heads.inc_len(count) };
+    Ok(Heads(heads))
+}
+
+/// How many buckets a table has.
+pub fn buckets<E: Node>(table: &Table<E>) -> u32 {
+    let guard = rcu::read_lock();
+    // CAST: `new_heads` makes no more.
+    table.buckets(&ReadSide::of(&guard)) as u32
 }
 
 /// How many buckets suit this machine's memory, as stock computes it (its sysctl
@@ -84,18 +102,25 @@ pub fn default_buckets() -> u32 {
     }
 }
 
-/// Whether the connection, linked by `side`, is the one of `tuple` in a zone of a namespace.
+/// The direction that packets of `tuple`, in a zone of a namespace, have in a connection that was
+/// met by `key`; `None` where they are of another.
 #[inline]
-pub fn same(conn: &Conn, side: Side, tuple: &Tuple, zone: Zone, census: &Census) -> bool {
-    let at = conn::side(side);
-    conn.tuple(at).matches(tuple)
-        && (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
+pub fn direction(
+    conn: &Conn,
+    key: Key,
+    tuple: &Tuple,
+    zone: Zone,
+    census: &Census,
+) -> Option<Direction> {
+    let at = if key == Key::First && conn.tuple(Direction::Original).matches(tuple) {
+        Direction::Original
+    } else if conn.is_met_in_reply(key) && conn.tuple(Direction::Reply).matches(tuple) {
+        Direction::Reply
+    } else {
+        return None;
+    };
+    let same = (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
         && conn.in_namespace(census)
-        && conn.is_live()
-}
-
-/// The direction that packets have which found a connection by `side`.
-#[inline]
-pub fn direction(side: Side) -> Direction {
-    conn::side(side)
+        && conn.is_live();
+    same.then_some(at)
 }

@@ -1,88 +1,128 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Entries, their links, and the two kinds of handle on them.
 
-use core::{fmt, marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use core::{
+    fmt,
+    marker::PhantomData,
+    mem::{align_of, ManuallyDrop},
+    ops::Deref,
+    ptr::NonNull,
+};
 
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
-/// By which of its two tuples an entry is linked.
+/// By which of its keys an entry is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The tuple of packets in the direction of the first.
-    Original,
-    /// The tuple of answers.
-    Reply,
-}
-
-impl Side {
-    /// Both.
-    pub(crate) const BOTH: [Self; 2] = [Self::Original, Self::Reply];
-
-    pub(crate) fn index(self) -> usize {
-        match self {
-            Self::Original => 0,
-            Self::Reply => 1,
-        }
-    }
+pub enum Key {
+    /// The one that every entry has.
+    First,
+    /// The one that some have beside it.
+    Second,
 }
 
 /// What ties an entry into one chain; 16 bytes, so that it fits where the kernel's list nodes are.
 #[repr(C)]
 pub struct Link {
-    /// The word of the next entry in the chain, or zero.
-    pub(crate) next: AtomicUsize,
-    /// The hash of the tuple; written before the entry is linked, and not changed after.
-    pub(crate) hash: AtomicU32,
-    state: AtomicU32,
+    /// The word of the next entry in the chain, or zero; in [`STATE`] what is with this link.
+    next: AtomicUsize,
+    /// The hash of the key, by which a chain is sorted. Does not change.
+    hash: u32,
+    /// A word for the entry's own use.
+    pub room: AtomicU32,
 }
 
-const FRESH: u32 = 0;
-const CLAIMED: u32 = 1;
-const LINKED: u32 = 2;
-const REMOVED: u32 = 3;
+/// Bit 0 of a word: the key. The rest of it is the entry's address, aligned to eight bytes.
+const KEY: usize = 1;
+/// Bits of a link's own word that are of the link itself.
+const STATE: usize = 6;
+const FRESH: usize = 0;
+const CLAIMED: usize = 2;
+const LINKED: usize = 4;
+const REMOVED: usize = 6;
+
+/// The word for an entry that is linked by `key`.
+pub(crate) fn word<E>(entry: NonNull<E>, key: Key) -> usize {
+    const { assert!(align_of::<E>() > KEY | STATE) };
+    let bit = match key {
+        Key::First => 0,
+        Key::Second => KEY,
+    };
+    entry.as_ptr() as usize | bit
+}
+
+/// The entry behind a word without a state, and the key that it is linked by.
+#[inline]
+pub(crate) fn unword<E>(word: usize) -> Option<(NonNull<E>, Key)> {
+    let key = if word & KEY == 0 {
+        Key::First
+    } else {
+        Key::Second
+    };
+    Some((NonNull::new((word & !KEY) as *mut E)?, key))
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
 
 impl Link {
-    /// A link that is in no chain yet.
+    /// A link that is in no chain yet, for a key of this hash.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(hash: u32) -> Self {
         Self {
-            next: AtomicUsize::new(0),
-            hash: AtomicU32::new(0),
-            state: AtomicU32::new(FRESH),
+            next: AtomicUsize::new(FRESH),
+            hash,
+            room: AtomicU32::new(0),
         }
     }
 
+    /// The hash of its key.
+    #[inline]
+    pub fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    /// The word of the next entry.
+    #[inline]
+    pub(crate) fn next(&self, order: Ordering) -> usize {
+        self.next.load(order) & !STATE
+    }
+
+    /// Changes that; the chain is locked.
+    pub(crate) fn set_next(&self, word: usize) {
+        let state = self.next.load(Ordering::Relaxed) & STATE;
+        // Release: whoever goes on to an entry sees all of it.
+        self.next.store(word | state, Ordering::Release);
+    }
+
     /// Makes the caller the only one who may link it. Not left to the locks: another insert may
-    /// be under way with other hashes, or in another table, under locks of its own.
+    /// be under way in another table, under locks of its own.
     pub(crate) fn claim(&self) -> bool {
-        self.state
+        self.next
             .compare_exchange(FRESH, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 
     /// Gives a claim back.
     pub(crate) fn unclaim(&self) {
-        self.state.store(FRESH, Ordering::Relaxed);
+        self.next.store(FRESH, Ordering::Relaxed);
     }
 
-    /// Whether it is in a chain; its hash can be read then.
+    /// Whether it is in a chain.
     pub(crate) fn is_linked(&self) -> bool {
-        self.state.load(Ordering::Acquire) == LINKED
+        self.next.load(Ordering::Acquire) & STATE == LINKED
     }
 
-    pub(crate) fn set_linked(&self) {
-        // Release: with the state goes the hash.
-        self.state.store(LINKED, Ordering::Release);
+    /// It is about to be found, in front of the entry behind `next`.
+    pub(crate) fn set_linked(&self, next: usize) {
+        self.next.store(next | LINKED, Ordering::Release);
     }
 
+    /// It is in no chain any more, though it still leads on.
     pub(crate) fn set_removed(&self) {
-        self.state.store(REMOVED, Ordering::Relaxed);
-    }
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Self::new()
+        self.next.fetch_or(REMOVED, Ordering::Relaxed);
     }
 }
 
@@ -90,15 +130,27 @@ impl Default for Link {
 ///
 /// # Safety
 ///
-/// - `links` returns the same two links at every call, and they are part of the entry.
-/// - The entry is aligned to at least two bytes, and does not move while it has a count.
+/// - `link` and `second` return the same at every call, and the links are part of the entry.
+/// - The entry does not move while it has a count.
 /// - `try_get` and `put` keep an exact count of references. At the last `put` the entry may be
 ///   destroyed, but its memory (the links and all that `find`'s callers read of it) stays valid
 ///   until every [`ReadSide`] that was open at that time has ended.
 /// - Every entry starts with a count of one.
 pub unsafe trait Node: Sized {
-    /// What ties it into the chain of its original and of its reply tuple.
-    fn links(&self) -> [&Link; 2];
+    /// What ties it into the chain of its first key.
+    fn link(&self) -> &Link;
+
+    /// The same for its second key, if it has one.
+    fn second(&self) -> Option<&Link>;
+
+    /// The link of a key that it is linked by.
+    #[inline]
+    fn link_of(&self, key: Key) -> &Link {
+        match key {
+            Key::First => self.link(),
+            Key::Second => self.second().unwrap_or(self.link()),
+        }
+    }
 
     /// Adds one to the count unless it is zero.
     fn try_get(&self) -> bool;
@@ -110,10 +162,11 @@ pub unsafe trait Node: Sized {
     /// The caller must own one count of `this`, and not use it after.
     unsafe fn put(this: NonNull<Self>);
 
-    /// Whether the tuple of this entry at `side` is that of `other` at `other_side`.
-    fn conflicts(&self, side: Side, other: &Self, other_side: Side) -> bool;
+    /// Whether this entry, which is to be put in by `key`, and one that is there by `other_key`
+    /// exclude each other. Their hashes are the same.
+    fn conflicts(&self, key: Key, other: &Self, other_key: Key) -> bool;
 
-    /// Called once, under the locks, when the entry stands in both chains: from here on readers
+    /// Called once, under the locks, when the entry stands in its chains: from here on readers
     /// may take it for real.
     fn published(&self);
 }
@@ -125,6 +178,16 @@ pub unsafe trait Node: Sized {
 /// While a value of the type is borrowed, no entry whose last count was put after the section
 /// began may have its memory given back.
 pub unsafe trait ReadSide {}
+
+/// Knows when all readers of before have gone.
+///
+/// # Safety
+///
+/// Every [`ReadSide`] that was open when `wait` was called has ended when it returns.
+pub unsafe trait Grace {
+    /// Waits for that.
+    fn wait(&self);
+}
 
 /// A counted reference to an entry.
 ///

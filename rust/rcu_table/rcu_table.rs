@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An RCU-protected hash table of connections.
 //!
-//! Each entry stands in two chains, by its original and by its reply tuple. Readers take no lock;
-//! writers lock the two buckets they change. Chains are singly linked. A link to an entry is one
-//! word: the entry's address, with the side that it is linked by in bit 0.
+//! Each entry stands in the chain of its key; some have a second key, and stand in two. Readers
+//! take no lock; writers lock the chains they change. Chains are singly linked and sorted by hash.
+//! A link to an entry is one word: the entry's address, with the key that it is linked by in bit 0.
 //!
 //! # Why readers are safe
 //!
@@ -14,6 +14,9 @@
 //!   its `next` leads to the rest of the same chain, and a walk ends.
 //! - Its memory goes back only after a grace period ([`Node::put`]), so a reader that stands on
 //!   it, under a [`ReadSide`], stands on an entry.
+//! - No entry goes from one chain to another: when the number of buckets changes, chains are cut in
+//!   two or put one behind the other (`resize.rs`). A reader that comes to the end of a chain that
+//!   was cut under its feet sees that, and looks again.
 //! - A reader gets a counted reference only by [`Seen::get`], which fails at a count of zero.
 //!
 //! The crate needs `core` alone, and is generic over the entry, the lock and how memory is given
@@ -23,9 +26,14 @@
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod buckets;
 mod entry;
+mod resize;
 mod sync;
 mod table;
+mod walk;
 
-pub use entry::{Link, Node, ReadSide, Ref, Seen, Side};
-pub use table::{Clash, Head, Insert, RawLock, Storage, Table, Walk};
+pub use buckets::Head;
+pub use entry::{Grace, Key, Link, Node, ReadSide, Ref, Seen};
+pub use table::{Clash, Insert, Storage, Stripe, Table};
+pub use walk::Walk;

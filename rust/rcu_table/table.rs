@@ -1,38 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The buckets: looking up, putting in, taking out, walking.
+//! Looking up, putting in, taking out.
 
 use core::{marker::PhantomData, ptr::NonNull};
 
 use crate::{
-    entry::{Node, ReadSide, Ref, Seen, Side},
-    sync::{AtomicUsize, Ordering},
+    buckets::{Array, Buckets, Head},
+    entry::{unword, word, Key, Link, Node, ReadSide, Ref, Seen},
+    sync::{AtomicU32, Ordering},
 };
 
-/// The begin of a chain: the word of its first entry, or zero.
-#[repr(transparent)]
-pub struct Head(AtomicUsize);
-
-impl Head {
-    /// An empty chain.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(AtomicUsize::new(0))
-    }
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A lock over some buckets.
+/// A lock over the buckets of a range of hashes, and how many entries are there.
 ///
 /// # Safety
 ///
 /// Between `lock` (or `lock_second`) and the unlock of its kind no other thread gets past either
 /// of them, and what was written before an unlock is seen after the next lock.
-pub unsafe trait RawLock {
+pub unsafe trait Stripe {
     /// Takes the lock.
     fn lock(&self);
 
@@ -52,27 +35,30 @@ pub unsafe trait RawLock {
     ///
     /// The caller must hold it by `lock_second`.
     unsafe fn unlock_second(&self);
+
+    /// How many entries it has by their first keys; zero at first, and changed under the lock.
+    fn entries(&self) -> &AtomicU32;
 }
 
 /// Memory for a table: its owner allocates it.
 ///
 /// # Safety
 ///
-/// Both functions return the same slices at every call, and neither is empty.
+/// `stripes` returns the same slice at every call, of a power of two of them, and `Heads` gives the
+/// same slice at every call.
 pub unsafe trait Storage {
+    /// As many chains as a power of two, empty at first.
+    type Heads: AsRef<[Head]>;
     /// The kind of lock.
-    type Lock: RawLock;
+    type Stripe: Stripe;
 
-    /// The chains, empty at first.
-    fn heads(&self) -> &[Head];
-
-    /// Locks, of which each guards the buckets whose number gives its own when divided.
-    fn locks(&self) -> &[Self::Lock];
+    /// The locks.
+    fn stripes(&self) -> &[Self::Stripe];
 }
 
 /// Why an entry was not put in. Either way it comes back.
 pub enum Insert<E: Node> {
-    /// Another entry has one of its tuples.
+    /// Another entry has one of its keys.
     Clash(Clash<E>),
     /// It is in already, or was: another holder was quicker.
     Again(Ref<E>),
@@ -84,280 +70,322 @@ pub struct Clash<E: Node> {
     pub entry: Ref<E>,
     /// The one that is there; `None` where it is just being destroyed.
     pub other: Option<Ref<E>>,
-    /// Which tuple of the one that is there.
-    pub side: Side,
 }
 
 /// The table.
 ///
 /// # Invariants
 ///
-/// - A chain is changed only under its lock.
-/// - Each entry in a chain is linked in both of its chains, by exactly one call of `insert`, and
-///   the table owns one count of it.
+/// - A chain is sorted by hash, and changed only under its lock, which stays the same when the
+///   number of buckets changes.
+/// - Each entry in a chain is linked by all its keys, by exactly one call of `insert`, and the
+///   table owns one count of it.
 pub struct Table<E: Node, S: Storage> {
+    pub(crate) buckets: Buckets<S::Heads>,
     storage: S,
     _entries: PhantomData<Ref<E>>,
 }
 
-/// Bit 0 of a word: the side. Entries are aligned to at least two bytes.
-const SIDE: usize = 1;
-
-fn word<E>(entry: NonNull<E>, side: Side) -> usize {
-    entry.as_ptr() as usize | side.index()
+/// A place in a chain: what is to lead to it, and the word that follows.
+struct Place<'a> {
+    before: Before<'a>,
+    next: usize,
 }
 
-fn unword<E>(word: usize) -> Option<(NonNull<E>, Side)> {
-    let side = if word & SIDE == 0 {
-        Side::Original
-    } else {
-        Side::Reply
-    };
-    Some((NonNull::new((word & !SIDE) as *mut E)?, side))
+enum Before<'a> {
+    Head(&'a Head),
+    Link(&'a Link),
+}
+
+impl Place<'_> {
+    fn lead_to(&self, word: usize) {
+        match self.before {
+            Before::Head(head) => head.set_first(word),
+            Before::Link(link) => link.set_next(word),
+        }
+    }
 }
 
 impl<E: Node, S: Storage> Table<E, S> {
-    /// An empty table.
-    pub fn new(storage: S) -> Self {
-        Self {
+    /// An empty table; `None` if there is not a power of two of buckets, or fewer than locks.
+    pub fn new(heads: S::Heads, storage: S) -> Option<Self> {
+        let array = Array::new(heads).ok()?;
+        let locks = storage.stripes().len();
+        (locks.is_power_of_two() && locks.ilog2() <= array.bits).then(|| Self {
+            buckets: Buckets::new(array),
             storage,
             _entries: PhantomData,
-        }
+        })
     }
 
     /// How many buckets there are.
-    pub fn buckets(&self) -> usize {
-        self.storage.heads().len()
+    pub fn buckets<G: ReadSide>(&self, _read: &G) -> usize {
+        // SAFETY: a read side is open.
+        unsafe { self.buckets.len() }
     }
 
-    /// The bucket of a hash: its high bits, scaled to the number of buckets.
-    #[inline]
-    #[must_use]
-    pub fn bucket_of(&self, hash: u32) -> usize {
-        let buckets = self.buckets() as u64;
-        (u64::from(hash).wrapping_mul(buckets) >> 32) as usize
+    /// The locks.
+    pub(crate) fn stripes(&self) -> &[S::Stripe] {
+        self.storage.stripes()
     }
 
-    /// The chain of a bucket. `bucket` comes from `bucket_of` or was checked.
-    #[inline]
-    fn chain(&self, bucket: usize) -> Option<&AtomicUsize> {
-        self.storage.heads().get(bucket).map(|head| &head.0)
+    /// How many entries there are.
+    pub fn entries(&self) -> u32 {
+        let counts = self.stripes().iter().map(Stripe::entries);
+        counts.fold(0, |sum, count| {
+            sum.saturating_add(count.load(Ordering::Relaxed))
+        })
     }
 
-    /// The entry with a tuple that `same` recognises, and the side it is linked by.
+    /// What `same` makes of the first entry with this hash that it recognises.
     ///
     /// Entries with another hash are passed over without a look.
     #[inline]
-    pub fn find<'g, G: ReadSide>(
-        &self,
+    pub fn find<'g, G: ReadSide, R>(
+        &'g self,
         hash: u32,
         _read: &'g G,
-        same: impl Fn(&E, Side) -> bool,
-    ) -> Option<(Seen<'g, E>, Side)> {
-        let mut at = self.chain(self.bucket_of(hash))?.load(Ordering::Acquire);
-        while let Some((entry, side)) = unword::<E>(at) {
-            // SAFETY: reached through the table under an open read side, which outlives the
-            // result: the memory is valid (contract of `Node`).
-            let seen = unsafe { Seen::new(entry) };
-            let [original, reply] = seen.links();
-            let link = match side {
-                Side::Original => original,
-                Side::Reply => reply,
-            };
-            if link.hash.load(Ordering::Relaxed) == hash && same(&seen, side) {
-                return Some((seen, side));
+        same: impl Fn(&E, Key) -> Option<R>,
+    ) -> Option<(Seen<'g, E>, R)> {
+        loop {
+            // SAFETY: a read side is open for as long as the result may be used.
+            let spot = unsafe { self.buckets.spot(hash) };
+            let mut at = spot.first;
+            while let Some((entry, key)) = unword::<E>(at) {
+                // SAFETY: reached through the table under an open read side, which outlives the
+                // result: the memory is valid (contract of `Node`).
+                let seen = unsafe { Seen::new(entry) };
+                let link = seen.link_of(key);
+                if link.hash() > hash {
+                    break;
+                }
+                if link.hash() == hash {
+                    if let Some(result) = same(&seen, key) {
+                        return Some((seen, result));
+                    }
+                }
+                at = link.next(Ordering::Acquire);
             }
-            at = link.next.load(Ordering::Acquire);
+            // What was looked for may have gone to another chain meanwhile.
+            if !spot.head.is_moved() {
+                return None;
+            }
         }
-        None
     }
 
-    /// Puts an entry in, under the hashes of its original and of its reply tuple.
+    /// Puts an entry in; says how many its lock is over then.
     ///
     /// # Errors
     ///
-    /// The entry comes back where one of its tuples is taken, or where it was put in before.
-    pub fn insert(&self, entry: Ref<E>, hashes: [u32; 2]) -> Result<(), Insert<E>> {
-        let buckets = hashes.map(|hash| self.bucket_of(hash));
-        let held = self.lock(buckets);
-        let result = self.insert_locked(entry, hashes, buckets);
-        drop(held);
-        result
-    }
-
-    fn insert_locked(
-        &self,
-        entry: Ref<E>,
-        hashes: [u32; 2],
-        buckets: [usize; 2],
-    ) -> Result<(), Insert<E>> {
-        let [claim, _] = entry.links();
-        if !claim.claim() {
+    /// The entry comes back where one of its keys is taken, or where it was put in before.
+    pub fn insert<G: ReadSide>(&self, entry: Ref<E>, _read: &G) -> Result<u32, Insert<E>> {
+        let held = self.lock(&entry);
+        if !entry.link().claim() {
             return Err(Insert::Again(entry));
         }
-        let mut sides = Side::BOTH.into_iter().zip(hashes).zip(buckets);
-        if let Some((other, side)) =
-            sides.find_map(|((at, hash), bucket)| self.conflict(&entry, at, hash, bucket))
-        {
-            claim.unclaim();
-            return Err(Insert::Clash(Clash { entry, other, side }));
+        // SAFETY: a read side is open, and the chains are locked.
+        let other = match unsafe { self.link(&entry) } {
+            Ok(()) => {
+                entry.published();
+                // INVARIANT: the table takes over the count; `remove` gives it back.
+                let _ = Ref::into_raw(entry);
+                return Ok(held.count(1));
+            }
+            Err(other) => other,
+        };
+        entry.link().unclaim();
+        Err(Insert::Clash(Clash { entry, other }))
+    }
+
+    /// Links an entry that is claimed; fails with the one that has one of its keys.
+    ///
+    /// # Safety
+    ///
+    /// A read side must be open, and the chains be locked.
+    unsafe fn link(&self, entry: &Ref<E>) -> Result<(), Option<Ref<E>>> {
+        let at = NonNull::from(&**entry);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let first = self.place(entry, Key::First)?;
+            if let Some(link) = entry.second() {
+                self.place(entry, Key::Second)?;
+                // Before it can be found: who finds it may take it out, and waits for the locks.
+                link.set_linked(0);
+            }
+            entry.link().set_linked(first.next);
+            first.lead_to(word(at, Key::First));
+            if let Some(link) = entry.second() {
+                // Once more: it may come right behind the first.
+                let second = self.place(entry, Key::Second)?;
+                link.set_next(second.next);
+                second.lead_to(word(at, Key::Second));
+            }
         }
-        // Both, before either can be found: who finds the entry may take it out, and then waits
-        // for the locks that are held here.
-        for (link, hash) in entry.links().into_iter().zip(hashes) {
-            link.hash.store(hash, Ordering::Relaxed);
-            link.set_linked();
-        }
-        for (at, bucket) in Side::BOTH.into_iter().zip(buckets) {
-            let Some(chain) = self.chain(bucket) else {
-                continue; // Not reached: buckets come from `bucket_of`.
-            };
-            let links = entry.links();
-            let link = links[at.index()];
-            link.next
-                .store(chain.load(Ordering::Relaxed), Ordering::Relaxed);
-            // Release: whoever finds the entry sees all of it.
-            chain.store(word(NonNull::from(&*entry), at), Ordering::Release);
-        }
-        entry.published();
-        // INVARIANT: the table takes over the count; `remove` gives it back.
-        let _ = Ref::into_raw(entry);
         Ok(())
     }
 
-    /// An entry in `bucket` that has the tuple of `entry` at `side`. The bucket is locked.
-    fn conflict(
-        &self,
-        entry: &E,
-        side: Side,
-        hash: u32,
-        bucket: usize,
-    ) -> Option<(Option<Ref<E>>, Side)> {
-        let mut at = self.chain(bucket)?.load(Ordering::Relaxed);
-        while let Some((other, other_side)) = unword::<E>(at) {
+    /// Where a key of an entry belongs: before all of the same hash. Fails with another that has
+    /// the key.
+    ///
+    /// # Safety
+    ///
+    /// As for `link`.
+    #[inline]
+    unsafe fn place(&self, entry: &E, key: Key) -> Result<Place<'_>, Option<Ref<E>>> {
+        let hash = entry.link_of(key).hash();
+        // SAFETY: the caller's promise.
+        let (place, mut at) = unsafe {
+            let place = self.before(hash, |link, _| link.hash() >= hash);
+            let at = place.next;
+            (place, at)
+        };
+        while let Some((other, other_key)) = unword::<E>(at) {
             // SAFETY: entries in a locked chain have the table's count.
             let seen = unsafe { Seen::new(other) };
-            let link = seen.links()[other_side.index()];
-            at = link.next.load(Ordering::Relaxed);
-            if link.hash.load(Ordering::Relaxed) == hash && entry.conflicts(side, &seen, other_side)
-            {
-                return Some((seen.get(), other_side));
+            let link = seen.link_of(other_key);
+            if link.hash() != hash {
+                break;
             }
+            let itself = core::ptr::eq(&*seen, entry);
+            if !itself && entry.conflicts(key, &seen, other_key) {
+                return Err(seen.get());
+            }
+            at = link.next(Ordering::Relaxed);
         }
-        None
+        Ok(place)
+    }
+
+    /// The place in the chain of a hash before the first link that `here` says yes to, or at the
+    /// end.
+    ///
+    /// # Safety
+    ///
+    /// As for `link`.
+    #[inline]
+    unsafe fn before(&self, hash: u32, here: impl Fn(&Link, usize) -> bool) -> Place<'_> {
+        // SAFETY: a read side is open; that the chain is locked, its head stays what it is.
+        let spot = unsafe { self.buckets.spot(hash) };
+        let mut place = Place {
+            before: Before::Head(spot.head),
+            next: spot.first,
+        };
+        while let Some((other, key)) = unword::<E>(place.next) {
+            // SAFETY: entries in a locked chain have the table's count, and while the lock is held
+            // none is taken out.
+            let link = unsafe { other.as_ref() }.link_of(key);
+            if here(link, place.next) {
+                break;
+            }
+            place = Place {
+                before: Before::Link(link),
+                next: link.next(Ordering::Relaxed),
+            };
+        }
+        place
     }
 
     /// Takes an entry out; the one caller that succeeds gets the table's own reference.
-    pub fn remove(&self, entry: &E) -> Option<Ref<E>> {
-        let links = entry.links();
-        if !links.iter().all(|link| link.is_linked()) {
+    pub fn remove<G: ReadSide>(&self, entry: &E, _read: &G) -> Option<Ref<E>> {
+        if !entry.link().is_linked() {
             return None;
         }
-        let hashes = links.map(|link| link.hash.load(Ordering::Relaxed));
-        let buckets = hashes.map(|hash| self.bucket_of(hash));
-        let held = self.lock(buckets);
+        let held = self.lock(entry);
         // What counts is whether it stands in the chains of this table, now.
-        let [original, reply] = buckets;
-        let mine =
-            self.unlink(entry, Side::Original, original) && self.unlink(entry, Side::Reply, reply);
+        // SAFETY: a read side is open, and the chains are locked.
+        let mine = unsafe {
+            self.unlink(entry, Key::First)
+                && (entry.second().is_none() || self.unlink(entry, Key::Second))
+        };
+        if mine {
+            held.count(u32::MAX); // One less.
+        }
         drop(held);
         // SAFETY: it was in the table, whose count goes to the caller.
         mine.then(|| unsafe { Ref::from_raw(NonNull::from(entry)) })
     }
 
-    /// Takes an entry out of one chain, if it stands there. The bucket is locked.
-    fn unlink(&self, entry: &E, side: Side, bucket: usize) -> bool {
-        let wanted = word(NonNull::from(entry), side);
-        let link = entry.links()[side.index()];
-        let Some(mut place) = self.chain(bucket) else {
-            return false; // Not reached: buckets come from `bucket_of`.
-        };
-        loop {
-            let at = place.load(Ordering::Relaxed);
-            if at == wanted {
-                // Release: a reader that goes this way must see what follows as it is linked.
-                place.store(link.next.load(Ordering::Relaxed), Ordering::Release);
-                link.set_removed();
-                return true;
+    /// Takes an entry out of the chain of a key, if it stands there.
+    ///
+    /// # Safety
+    ///
+    /// As for `link`.
+    unsafe fn unlink(&self, entry: &E, key: Key) -> bool {
+        let wanted = word(NonNull::from(entry), key);
+        let link = entry.link_of(key);
+        // SAFETY: the caller's promise.
+        let place = unsafe { self.before(link.hash(), |_, at| at == wanted) };
+        if place.next != wanted {
+            return false; // Another was quicker, or it is in another table.
+        }
+        place.lead_to(link.next(Ordering::Relaxed));
+        link.set_removed();
+        true
+    }
+
+    /// Locks the chains of an entry's keys, in the order of their locks, and a lock that guards
+    /// both once.
+    #[inline]
+    fn lock(&self, entry: &E) -> Held<'_, S::Stripe> {
+        let first = self.stripe(entry.link().hash());
+        let second = entry.second().and_then(|link| self.stripe(link.hash()));
+        let (low, high) = match (first, second) {
+            (Some(first), Some(second)) if core::ptr::eq(first, second) => (Some(first), None),
+            (Some(first), Some(second)) if core::ptr::from_ref(second) < first => {
+                (Some(second), Some(first))
             }
-            let Some((other, other_side)) = unword::<E>(at) else {
-                return false; // Another was quicker, or it is in another table.
-            };
-            // SAFETY: entries in a locked chain have the table's count, and while the lock is
-            // held none is taken out by others.
-            place = &unsafe { other.as_ref() }.links()[other_side.index()].next;
-        }
-    }
-
-    /// The entries whose original tuple falls into `bucket`, so that a walk over all buckets
-    /// meets each entry once. One that is put in or taken out meanwhile may or may not be met,
-    /// and none is met twice within a bucket.
-    pub fn bucket<'g, G: ReadSide>(&self, bucket: usize, _read: &'g G) -> Walk<'g, E> {
-        Walk {
-            at: self
-                .chain(bucket)
-                .map_or(0, |chain| chain.load(Ordering::Acquire)),
-            _read: PhantomData,
-        }
-    }
-
-    /// Locks two buckets, in the order of their locks, and a lock that guards both once.
-    fn lock(&self, buckets: [usize; 2]) -> Held<'_, S::Lock> {
-        let locks = self.storage.locks();
-        let [a, b] = buckets.map(|bucket| bucket.checked_rem(locks.len()).unwrap_or(0));
-        let held = Held {
-            first: locks.get(a.min(b)),
-            second: locks.get(a.max(b)).filter(|_| a != b),
+            both => both,
         };
-        if let Some(first) = held.first {
-            first.lock();
+        if let Some(low) = low {
+            low.lock();
         }
-        if let Some(second) = held.second {
-            second.lock_second();
+        if let Some(high) = high {
+            high.lock_second();
         }
-        held
+        Held { first, low, high }
+    }
+
+    /// The lock over the chains of a hash: by its high bits, as its bucket. (`None` only without
+    /// locks, which `new` rules out.)
+    #[inline]
+    pub(crate) fn stripe(&self, hash: u32) -> Option<&S::Stripe> {
+        let stripes = self.stripes();
+        let at = u64::from(hash).wrapping_mul(stripes.len() as u64) >> u32::BITS;
+        stripes.get(at as usize)
     }
 }
 
-/// Buckets that are locked.
-struct Held<'a, L: RawLock> {
-    /// `None` only of a storage without locks, which the contract of `Storage` rules out.
-    first: Option<&'a L>,
-    second: Option<&'a L>,
+/// Chains that are locked.
+struct Held<'a, T: Stripe> {
+    /// The lock over the chain of the first key.
+    first: Option<&'a T>,
+    low: Option<&'a T>,
+    high: Option<&'a T>,
 }
 
-impl<L: RawLock> Drop for Held<'_, L> {
+impl<T: Stripe> Held<'_, T> {
+    /// Counts an entry; says how many there are.
+    #[inline]
+    fn count(&self, step: u32) -> u32 {
+        self.first.map_or(0, |stripe| {
+            let entries = stripe.entries();
+            let now = entries.load(Ordering::Relaxed).wrapping_add(step);
+            entries.store(now, Ordering::Relaxed);
+            now
+        })
+    }
+}
+
+impl<T: Stripe> Drop for Held<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: `Table::lock` has taken them, in the other order.
         unsafe {
-            if let Some(second) = self.second {
-                second.unlock_second();
+            if let Some(high) = self.high {
+                high.unlock_second();
             }
-            if let Some(first) = self.first {
-                first.unlock();
-            }
-        }
-    }
-}
-
-/// A walk along a bucket.
-pub struct Walk<'g, E: Node> {
-    at: usize,
-    _read: PhantomData<&'g E>,
-}
-
-impl<'g, E: Node> Iterator for Walk<'g, E> {
-    type Item = Seen<'g, E>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while let Some((entry, side)) = unword::<E>(self.at) {
-            // SAFETY: reached through the table under the read side `'g`.
-            let seen = unsafe { Seen::new(entry) };
-            self.at = seen.links()[side.index()].next.load(Ordering::Acquire);
-            if side == Side::Original {
-                return Some(seen);
+            if let Some(low) = self.low {
+                low.unlock();
             }
         }
-        None
     }
 }

@@ -57,11 +57,7 @@ pub fn create(
     if original.protocol() != reply.protocol() {
         return Err(Error::Invalid);
     }
-    let tracker = net.tracker();
-    let hash = tracker
-        .shared
-        .hash(net, tuples.zone.id(Direction::Original), &original);
-    let conn = make(net, request, tuples.zone, [&original, &reply], hash)?;
+    let conn = make(net, request, tuples.zone, [&original, &reply])?;
     let (handle, mut events) = (conn.clone(), TOLD | birth(&conn));
     insert(net, conn)?;
     // Whether it can have labels is not asked of who makes it.
@@ -87,11 +83,11 @@ fn make(
     request: &Request<'_>,
     zone: Zone,
     [original, reply]: [&Tuple; 2],
-    hash: u32,
 ) -> Result<Ref<Conn>, Error> {
     let tracker = net.tracker();
+    let hashes = tracker.shared.hashes(net, zone, [original, reply]);
     let full = net.census().len() >= tracker.shared.max();
-    if full && !make_room(net, hash) {
+    if full && !make_room(net, hashes.0) {
         return Err(Error::NoMemory);
     }
     let seconds = request.timeout()?.ok_or(Error::Invalid)?;
@@ -127,6 +123,7 @@ fn make(
     let new = NewConn {
         original,
         reply,
+        hashes,
         state,
         timeout: Ticks::from_secs(seconds, HZ),
         status,
@@ -190,9 +187,9 @@ fn master(
 fn insert(net: &Net<Namespace>, mut conn: Ref<Conn>) -> Result<(), Error> {
     let tracker = net.tracker();
     let shared = &tracker.shared;
-    let hashes = shared.hashes(net, &conn);
+    let guard = rcu::read_lock();
     for _ in 0..ROUNDS {
-        match shared.table().insert(conn, hashes) {
+        match shared.insert(conn, ReadSide::of(&guard)) {
             Ok(()) => {
                 tracker.counts.event(Event::Insert);
                 return Ok(());

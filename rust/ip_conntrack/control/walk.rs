@@ -13,13 +13,41 @@ use super::{candidate, Namespace};
 
 /// A place in a list.
 ///
-/// Of a bucket the entries come in the order of their numbers, so that what has come and gone
-/// since the last look neither hides one nor shows one twice.
+/// Entries come in the order of their hashes and numbers, so that what has come and gone since the
+/// last look, buckets included, neither hides one nor shows one twice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
-    bucket: usize,
-    /// The number of the last that was shown of this bucket.
-    after: Option<u64>,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Before all of this hash.
+    Before(u32),
+    /// Behind the one of this hash and number, which was shown.
+    Behind(u32, u64),
+    End,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Before(0)
+    }
+}
+
+impl Place {
+    /// The hash of the bucket that is to be looked at next.
+    fn hash(self) -> Option<u32> {
+        match self {
+            Self::Before(hash) | Self::Behind(hash, _) => Some(hash),
+            Self::End => None,
+        }
+    }
+
+    /// Whether an entry of this hash was shown; `number` tells its number.
+    fn is_behind(self, hash: u32, number: impl FnOnce() -> u64) -> bool {
+        matches!(self, Self::Behind(at, after) if hash == at && number() <= after)
+    }
 }
 
 /// How many buckets are looked through before others may run.
@@ -102,12 +130,15 @@ pub fn expectations(
     );
 }
 
+/// Hash and number.
+type Order = (u32, u64);
+
 /// How many entries of a bucket are held at once.
 const HELD: usize = 32;
 
-/// The entries of a bucket with the lowest numbers, in their order.
+/// The entries of a bucket with the lowest hashes and numbers, in their order.
 struct Lowest<E: Node> {
-    held: [Option<(u64, Ref<E>)>; HELD],
+    held: [Option<(Order, Ref<E>)>; HELD],
     /// Whether there were more.
     more: bool,
 }
@@ -120,13 +151,13 @@ impl<E: Node> Lowest<E> {
         }
     }
 
-    /// Takes an entry in; another that has a higher number may have to go.
-    fn add(&mut self, number: u64, entry: Ref<E>) {
-        let mut new = Some((number, entry));
+    /// Takes an entry in; another that comes later may have to go.
+    fn add(&mut self, order: Order, entry: Ref<E>) {
+        let mut new = Some((order, entry));
         for place in &mut self.held {
             match (&*place, &new) {
                 (_, None) => return,
-                (Some((known, _)), Some((number, _))) if known <= number => {}
+                (Some((known, _)), Some((order, _))) if known <= order => {}
                 _ => core::mem::swap(place, &mut new),
             }
         }
@@ -142,29 +173,33 @@ fn walk<E: Node>(
     number: fn(&E) -> u64,
     show: &mut dyn FnMut(&Ref<E>) -> ControlFlow<()>,
 ) {
-    while cursor.bucket < table.buckets() {
+    let mut buckets: usize = 0;
+    while let Some(from) = cursor.place.hash() {
         let mut lowest = Lowest::new();
         let guard = rcu::read_lock();
-        for seen in table.bucket(cursor.bucket, &ReadSide::of(&guard)) {
-            let number = number(&seen);
-            if wanted(&seen) && cursor.after.is_none_or(|after| number > after) {
+        let read = ReadSide::of(&guard);
+        let bucket = table.walk(from, &read);
+        let next = bucket.behind();
+        for seen in bucket {
+            let hash = seen.link().hash();
+            if wanted(&seen) && !cursor.place.is_behind(hash, || number(&seen)) {
                 if let Some(entry) = seen.get() {
-                    lowest.add(number, entry);
+                    lowest.add((hash, number(&entry)), entry);
                 }
             }
         }
         drop(guard);
-        for (number, entry) in lowest.held.iter_mut().map_while(Option::take) {
-            cursor.after = Some(number);
+        for ((hash, number), entry) in lowest.held.iter_mut().map_while(Option::take) {
+            cursor.place = Place::Behind(hash, number);
             if show(&entry).is_break() {
                 return;
             }
         }
         if !lowest.more {
-            cursor.bucket = cursor.bucket.saturating_add(1);
-            cursor.after = None;
+            cursor.place = next.map_or(Place::End, Place::Before);
+            buckets = buckets.saturating_add(1);
         }
-        if lowest.more || cursor.bucket % SLICE == 0 {
+        if lowest.more || buckets % SLICE == 0 {
             netfilter::breathe();
         }
     }

@@ -11,8 +11,8 @@ mod mock;
 use std::{collections::BTreeSet, fmt::Debug, sync::Mutex};
 
 use loom::model::Builder;
-use mock::{find, hashes, table, thread, Arc, Entry, Mock, Ordering, World};
-use rcu_table::{Insert, Side};
+use mock::{find, heads, table, thread, walk, Arc, Entry, Mock, Ordering, Still, World};
+use rcu_table::{Insert, Key};
 
 const KEYS: [u32; 2] = [2, 3];
 
@@ -45,7 +45,7 @@ fn start(buckets: usize) -> (Arc<World>, Arc<Mock>) {
     (World::new(), Arc::new(table(buckets, 1)))
 }
 
-/// What is found is whole, and once it is confirmed it is found from both sides.
+/// What is found is whole, and once it is confirmed it is found by both keys.
 #[test]
 fn a_reader_meets_an_insert() {
     // Not there, there but not confirmed, and there.
@@ -55,13 +55,13 @@ fn a_reader_meets_an_insert() {
         let ((), found) = race(
             move || {
                 let (world, table) = insert;
-                assert!(table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok());
+                assert!(table.insert(Entry::new(&world, KEYS), &Still).is_ok());
             },
             move || {
                 let (world, table) = read;
                 let guard = World::read(&world);
-                let (seen, side) = find(&table, KEYS[0], &guard)?;
-                assert_eq!(side, Side::Original);
+                let (seen, by) = find(&table, KEYS[0], &guard)?;
+                assert_eq!(by, Key::First);
                 let confirmed = seen.confirmed.load(Ordering::SeqCst);
                 if confirmed {
                     assert!(find(&table, KEYS[1], &guard).is_some());
@@ -79,7 +79,7 @@ fn two_inserts_of_the_same_tuples() {
     explore([(false, true), (true, false)], || {
         let (world, table) = start(2);
         let insert = |world: Arc<World>, table: Arc<Mock>| {
-            move || table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok()
+            move || table.insert(Entry::new(&world, KEYS), &Still).is_ok()
         };
         race(insert(world.clone(), table.clone()), insert(world, table))
     });
@@ -92,8 +92,8 @@ fn two_inserts_of_the_same_entry() {
         let (world, table) = start(2);
         let entry = Entry::new(&world, KEYS);
         let insert = |entry, table: Arc<Mock>| {
-            move || match table.insert(entry, hashes(KEYS)) {
-                Ok(()) => true,
+            move || match table.insert(entry, &Still) {
+                Ok(_) => true,
                 Err(Insert::Again(_)) => false,
                 Err(Insert::Clash(_)) => panic!("an entry clashes with itself"),
             }
@@ -111,10 +111,10 @@ fn two_inserts_of_the_same_entry_elsewhere() {
         let entry = Entry::new(&world, KEYS);
         let [a, b] = tables.each_ref().map(|table| {
             let (entry, table) = (entry.clone(), table.clone());
-            move || table.insert(entry, hashes(KEYS)).is_ok()
+            move || table.insert(entry, &Still).is_ok()
         });
         let done = race(a, b);
-        let removed = tables.map(|table| table.remove(&entry).is_some());
+        let removed = tables.map(|table| table.remove(&entry, &Still).is_some());
         assert_eq!(removed, [done.0, done.1]);
         done
     });
@@ -129,17 +129,17 @@ fn a_remove_meets_an_insert() {
         let insert = (entry.clone(), table.clone());
         let remove = (entry.clone(), table.clone());
         let ((), early) = race(
-            move || assert!(insert.1.insert(insert.0, hashes(KEYS)).is_ok()),
-            move || remove.1.remove(&remove.0).is_some(),
+            move || assert!(insert.1.insert(insert.0, &Still).is_ok()),
+            move || remove.1.remove(&remove.0, &Still).is_some(),
         );
-        assert_eq!(table.remove(&entry).is_some(), !early);
+        assert_eq!(table.remove(&entry, &Still).is_some(), !early);
         let guard = World::read(&world);
         assert!(KEYS.iter().all(|key| find(&table, *key, &guard).is_none()));
         early
     });
 }
 
-/// Who finds an entry that is just being put in, by one side or the other, takes it out.
+/// Who finds an entry that is just being put in, by one key or the other, takes it out.
 #[test]
 fn what_is_found_is_taken_out() {
     for key in KEYS {
@@ -149,7 +149,7 @@ fn what_is_found_is_taken_out() {
             let ((), taken) = race(
                 move || {
                     let (world, table) = insert;
-                    assert!(table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok());
+                    assert!(table.insert(Entry::new(&world, KEYS), &Still).is_ok());
                 },
                 move || {
                     let (world, table) = read;
@@ -157,7 +157,7 @@ fn what_is_found_is_taken_out() {
                     let Some((seen, _)) = find(&table, key, &guard) else {
                         return false;
                     };
-                    assert!(table.remove(&seen).is_some());
+                    assert!(table.remove(&seen, &Still).is_some());
                     true
                 },
             );
@@ -172,11 +172,12 @@ fn what_is_found_is_taken_out() {
 fn two_removes_and_a_reader() {
     explore([(false, true), (true, false)], || {
         let (world, table) = start(1);
-        assert!(table.insert(Entry::new(&world, KEYS), hashes(KEYS)).is_ok());
+        assert!(table.insert(Entry::new(&world, KEYS), &Still).is_ok());
         let remove = |world: Arc<World>, table: Arc<Mock>| {
             move || {
                 let guard = World::read(&world);
-                find(&table, KEYS[0], &guard).is_some_and(|(seen, _)| table.remove(&seen).is_some())
+                find(&table, KEYS[0], &guard)
+                    .is_some_and(|(seen, _)| table.remove(&seen, &Still).is_some())
             }
         };
         let done = race(
@@ -195,13 +196,13 @@ fn a_reader_walks_over_a_remove() {
     explore([false, true], || {
         let (world, table) = start(1);
         let behind = Entry::new(&world, [4, 5]);
-        assert!(table.insert(behind, hashes([4, 5])).is_ok());
+        assert!(table.insert(behind, &Still).is_ok());
         let ahead = Entry::new(&world, KEYS);
-        assert!(table.insert(ahead.clone(), hashes(KEYS)).is_ok());
+        assert!(table.insert(ahead.clone(), &Still).is_ok());
         let (remove, read) = (table.clone(), (world, table));
         let ((), met) = race(
             move || {
-                drop(remove.remove(&ahead));
+                drop(remove.remove(&ahead, &Still));
                 drop(ahead);
             },
             move || {
@@ -227,12 +228,10 @@ fn a_reader_comes_behind_a_remove() {
         let ((), found) = race(
             move || {
                 let (world, table) = write;
-                assert!(table
-                    .insert(Entry::new(&world, [4, 5]), hashes([4, 5]))
-                    .is_ok());
+                assert!(table.insert(Entry::new(&world, [4, 5]), &Still).is_ok());
                 let ahead = Entry::new(&world, KEYS);
-                assert!(table.insert(ahead.clone(), hashes(KEYS)).is_ok());
-                drop(table.remove(&ahead));
+                assert!(table.insert(ahead.clone(), &Still).is_ok());
+                drop(table.remove(&ahead, &Still));
             },
             move || {
                 let (world, table) = read;
@@ -242,4 +241,87 @@ fn a_reader_comes_behind_a_remove() {
         );
         found
     });
+}
+
+/// What happens beside a change of the number of buckets, from one to two or back. In the table are
+/// entries of keys 2 and 3, each of a half of its own. The outcome is how many buckets there were
+/// when `what` began.
+fn beside_a_change(
+    [before, after]: [usize; 2],
+    what: impl Fn(&Arc<World>, &Mock) + Copy + Send + Sync + 'static,
+) {
+    explore([1, 2], move || {
+        let (world, table) = start(before);
+        for key in KEYS {
+            assert!(table.insert(Entry::single(&world, key), &Still).is_ok());
+        }
+        let (resize, other) = ((world.clone(), table.clone()), (world, table));
+        let ((), seen) = race(
+            move || {
+                let (world, table) = resize;
+                assert!(table.resize(heads(after), &*world, || {}).is_ok());
+            },
+            move || {
+                let (world, table) = other;
+                let guard = World::read(&world);
+                let seen = table.buckets(&guard);
+                drop(guard);
+                what(&world, &table);
+                seen
+            },
+        );
+        seen
+    });
+}
+
+const CHANGES: [[usize; 2]; 2] = [[1, 2], [2, 1]];
+
+/// Who is there all the while is always found.
+#[test]
+fn a_reader_meets_a_change() {
+    for change in CHANGES {
+        beside_a_change(change, |world, table| {
+            let guard = World::read(world);
+            assert!(KEYS.iter().all(|key| find(table, *key, &guard).is_some()));
+        });
+    }
+}
+
+/// A walk meets each of them once.
+#[test]
+fn a_walk_meets_a_change() {
+    for change in CHANGES {
+        beside_a_change(change, |world, table| {
+            let guard = World::read(world);
+            assert_eq!(walk(table, &guard), KEYS);
+        });
+    }
+}
+
+/// What is put in meanwhile is found.
+#[test]
+fn an_insert_meets_a_change() {
+    for change in CHANGES {
+        beside_a_change(change, |world, table| {
+            let guard = World::read(world);
+            assert!(table.insert(Entry::single(world, 5), &guard).is_ok());
+            assert!(find(table, 5, &guard).is_some());
+        });
+    }
+}
+
+/// What is taken out meanwhile is gone, and the other is not.
+#[test]
+fn a_remove_meets_a_change() {
+    for change in CHANGES {
+        for key in KEYS {
+            beside_a_change(change, move |world, table| {
+                let guard = World::read(world);
+                let (seen, _) = find(table, key, &guard).expect("it is there");
+                assert!(table.remove(&seen, &guard).is_some());
+                assert!(find(table, key, &guard).is_none());
+                assert!(find(table, KEYS[0] + KEYS[1] - key, &guard).is_some());
+            });
+        }
+    }
 }

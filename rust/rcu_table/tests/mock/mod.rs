@@ -5,8 +5,8 @@
 #[cfg(loom)]
 pub use loom::{
     sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        Arc, Condvar, Mutex, MutexGuard,
     },
     thread,
 };
@@ -14,17 +14,18 @@ use std::{cell::UnsafeCell, ptr::NonNull};
 #[cfg(not(loom))]
 pub use std::{
     sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        Arc, Condvar, Mutex, MutexGuard,
     },
     thread,
 };
 
-use rcu_table::{Head, Link, Node, RawLock, ReadSide, Ref, Seen, Side, Storage, Table};
+use rcu_table::{Grace, Head, Key, Link, Node, ReadSide, Ref, Seen, Storage, Stripe, Table};
 
 /// The mock of RCU: an entry that nobody counts any more is freed when no reader is inside.
 pub struct World {
     state: Mutex<State>,
+    nobody_reads: Condvar,
     pub born: AtomicUsize,
 }
 
@@ -44,6 +45,7 @@ impl World {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State::default()),
+            nobody_reads: Condvar::new(),
             born: AtomicUsize::new(0),
         })
     }
@@ -60,6 +62,16 @@ impl World {
     }
 }
 
+// SAFETY: waits until no guard is there at all.
+unsafe impl Grace for World {
+    fn wait(&self) {
+        let mut state = self.state.lock().unwrap();
+        while state.readers != 0 {
+            state = self.nobody_reads.wait(state).unwrap();
+        }
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap();
@@ -69,6 +81,13 @@ impl Drop for World {
         }
     }
 }
+
+/// Evidence for writers of tables whose number of buckets does not change: they look at nothing but
+/// entries that are counted.
+pub struct Still;
+
+// SAFETY: nothing is given back while a test uses this.
+unsafe impl ReadSide for Still {}
 
 /// An open read side.
 pub struct Guard(Arc<World>);
@@ -89,6 +108,7 @@ impl Drop for Guard {
                     .store(true, Ordering::SeqCst);
             }
             state.freed.extend(waiting);
+            self.0.nobody_reads.notify_all();
         }
     }
 }
@@ -115,10 +135,11 @@ impl Written {
     }
 }
 
-/// An entry with two keys.
+/// An entry with a key, or two.
 #[repr(align(8))]
 pub struct Entry {
-    links: [Link; 2],
+    link: Link,
+    second: Option<Link>,
     count: AtomicUsize,
     keys: [u32; 2],
     pub confirmed: AtomicBool,
@@ -134,10 +155,21 @@ unsafe impl Send for Entry {}
 unsafe impl Sync for Entry {}
 
 impl Entry {
+    /// With two keys.
     pub fn new(world: &Arc<World>, keys: [u32; 2]) -> Ref<Self> {
+        Self::make(world, keys, Some(Link::new(hash(keys[1]))))
+    }
+
+    /// With one key.
+    pub fn single(world: &Arc<World>, key: u32) -> Ref<Self> {
+        Self::make(world, [key; 2], None)
+    }
+
+    fn make(world: &Arc<World>, keys: [u32; 2], second: Option<Link>) -> Ref<Self> {
         world.born.fetch_add(1, Ordering::SeqCst);
         let entry = Box::new(Self {
-            links: [Link::new(), Link::new()],
+            link: Link::new(hash(keys[0])),
+            second,
             count: AtomicUsize::new(1),
             keys,
             confirmed: AtomicBool::new(false),
@@ -151,8 +183,8 @@ impl Entry {
         unsafe { Ref::from_raw(NonNull::from(Box::leak(entry))) }
     }
 
-    /// The key by a side; panics where the entry has been given back.
-    pub fn key(&self, side: Side) -> u32 {
+    /// A key; panics where the entry has been given back.
+    pub fn key(&self, key: Key) -> u32 {
         assert!(
             !self.freed.load(Ordering::SeqCst),
             "touched after it was given back"
@@ -160,15 +192,19 @@ impl Entry {
         // SAFETY: written only before the entry is put in.
         let written = self.written.with(|at| unsafe { *at });
         assert_eq!(written, 1, "seen half made");
-        self.keys[side as usize]
+        self.keys[key as usize]
     }
 }
 
 // SAFETY: the links are fields; the count is exact; memory is kept until the world ends, and
 // `freed` is set only when no reader is inside.
 unsafe impl Node for Entry {
-    fn links(&self) -> [&Link; 2] {
-        [&self.links[0], &self.links[1]]
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn second(&self) -> Option<&Link> {
+        self.second.as_ref()
     }
 
     fn try_get(&self) -> bool {
@@ -198,8 +234,8 @@ unsafe impl Node for Entry {
         }
     }
 
-    fn conflicts(&self, side: Side, other: &Self, other_side: Side) -> bool {
-        self.key(side) == other.key(other_side)
+    fn conflicts(&self, key: Key, other: &Self, other_key: Key) -> bool {
+        self.key(key) == other.key(other_key)
     }
 
     fn published(&self) {
@@ -214,6 +250,7 @@ unsafe impl Node for Entry {
 pub struct Lock {
     lock: Mutex<()>,
     held: UnsafeCell<Option<MutexGuard<'static, ()>>>,
+    entries: AtomicU32,
 }
 
 // SAFETY: `held` is only touched by the holder.
@@ -226,12 +263,13 @@ impl Lock {
         Self {
             lock: Mutex::new(()),
             held: UnsafeCell::new(None),
+            entries: AtomicU32::new(0),
         }
     }
 }
 
 // SAFETY: a mutex underneath.
-unsafe impl RawLock for Lock {
+unsafe impl Stripe for Lock {
     fn lock(&self) {
         let guard = self.lock.lock().unwrap();
         // SAFETY: the lock is held, so `held` is ours; the guard is dropped by `unlock` while
@@ -257,44 +295,53 @@ unsafe impl RawLock for Lock {
         // SAFETY: the caller holds the lock.
         unsafe { self.unlock() };
     }
+
+    fn entries(&self) -> &AtomicU32 {
+        &self.entries
+    }
 }
 
-pub struct Store {
-    heads: Vec<Head>,
-    locks: Vec<Lock>,
-}
+pub struct Store(Vec<Lock>);
 
 // SAFETY: the vectors do not change.
 unsafe impl Storage for Store {
-    type Lock = Lock;
+    type Heads = Vec<Head>;
+    type Stripe = Lock;
 
-    fn heads(&self) -> &[Head] {
-        &self.heads
-    }
-
-    fn locks(&self) -> &[Lock] {
-        &self.locks
+    fn stripes(&self) -> &[Lock] {
+        &self.0
     }
 }
 
 pub type Mock = Table<Entry, Store>;
 
-pub fn table(buckets: usize, locks: usize) -> Mock {
-    Table::new(Store {
-        heads: (0..buckets).map(|_| Head::new()).collect(),
-        locks: (0..locks).map(|_| Lock::new()).collect(),
-    })
+pub fn heads(buckets: usize) -> Vec<Head> {
+    (0..buckets).map(|_| Head::new()).collect()
 }
 
-/// A hash that puts keys with the same low bit into the same half of the table.
+pub fn table(buckets: usize, locks: usize) -> Mock {
+    let locks = (0..locks).map(|_| Lock::new()).collect();
+    Table::new(heads(buckets), Store(locks)).unwrap()
+}
+
+/// A hash that puts odd keys into the upper half of the table.
 pub fn hash(key: u32) -> u32 {
     ((key & 1) << 31) | key
 }
 
-pub fn hashes(keys: [u32; 2]) -> [u32; 2] {
-    keys.map(hash)
+pub fn find<'g>(table: &'g Mock, key: u32, guard: &'g Guard) -> Option<(Seen<'g, Entry>, Key)> {
+    table.find(hash(key), guard, |entry, by| {
+        (entry.key(by) == key).then_some(by)
+    })
 }
 
-pub fn find<'g>(table: &Mock, key: u32, guard: &'g Guard) -> Option<(Seen<'g, Entry>, Side)> {
-    table.find(hash(key), guard, |entry, side| entry.key(side) == key)
+/// The first keys of all entries, in the order of a walk.
+pub fn walk(table: &Mock, guard: &Guard) -> Vec<u32> {
+    let (mut from, mut met) = (Some(0), Vec::new());
+    while let Some(at) = from {
+        let mut walk = table.walk(at, guard);
+        met.extend(walk.by_ref().map(|seen| seen.key(Key::First)));
+        from = walk.behind();
+    }
+    met
 }

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The heads of the chains, in two arrays: one in use, and one that is about to be.
+
+use core::cell::UnsafeCell;
+
+use crate::sync::{AtomicUsize, Ordering};
+
+/// The begin of a chain: the word of its first entry, or zero.
+#[repr(transparent)]
+pub struct Head(AtomicUsize);
+
+/// The chain begins in the other array now. (A bit that words of entries leave free.)
+const MOVED: usize = 2;
+
+impl Head {
+    /// An empty chain.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// The word of its first entry; the chain is locked, and has not moved.
+    pub(crate) fn first(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Changes that; the chain is locked.
+    pub(crate) fn set_first(&self, word: usize) {
+        // Release: whoever finds the entry sees all of it.
+        self.0.store(word, Ordering::Release);
+    }
+
+    /// Whether the chain begins in the other array. Who has come over a link that was cut for that
+    /// sees it.
+    #[inline]
+    pub(crate) fn is_moved(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & MOVED != 0
+    }
+
+    /// Says so; who sees it sees what was done to the chain before.
+    pub(crate) fn set_moved(&self) {
+        self.0.store(MOVED, Ordering::Release);
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where the chain of a hash begins.
+pub(crate) struct Spot<'a> {
+    pub(crate) head: &'a Head,
+    /// What the head said.
+    pub(crate) first: usize,
+    /// The bits of a hash that do not tell its bucket.
+    pub(crate) rest: u32,
+}
+
+/// Heads, as many as a power of two.
+///
+/// # Invariants
+///
+/// There are `1 << bits` heads.
+pub(crate) struct Array<H> {
+    heads: H,
+    /// The power, at most 31.
+    pub(crate) bits: u32,
+}
+
+impl<H: AsRef<[Head]>> Array<H> {
+    /// `Err` where their number is not a power of two, or beyond reason.
+    pub(crate) fn new(heads: H) -> Result<Self, H> {
+        let len = heads.as_ref().len();
+        if len.is_power_of_two() && len.ilog2() < u32::BITS {
+            let bits = len.ilog2();
+            Ok(Self { heads, bits })
+        } else {
+            Err(heads)
+        }
+    }
+
+    pub(crate) fn into_heads(self) -> H {
+        self.heads
+    }
+
+    /// The head of the bucket of a hash: its high bits are the bucket's number.
+    #[inline]
+    pub(crate) fn head(&self, hash: u32) -> &Head {
+        let at = (u64::from(hash) << self.bits) >> u32::BITS;
+        // SAFETY: `at` is less than `1 << bits`, and there are so many (invariant).
+        unsafe { self.heads.as_ref().get_unchecked(at as usize) }
+    }
+}
+
+/// Both arrays.
+///
+/// # Invariants
+///
+/// - The array of number `current`, which is 0 or 1, is there.
+/// - The other is there while a head of the first is marked as moved.
+/// - An array is put into its place and taken away only by who has set `resizing`, and taken away
+///   only when all readers have gone that may have come upon it.
+pub(crate) struct Buckets<H> {
+    arrays: [UnsafeCell<Option<Array<H>>>; 2],
+    current: AtomicUsize,
+    resizing: AtomicUsize,
+}
+
+// SAFETY: arrays are read by all, and changed where nobody reads them (invariants).
+unsafe impl<H: Send> Send for Buckets<H> {}
+// SAFETY: as above.
+unsafe impl<H: Send + Sync> Sync for Buckets<H> {}
+
+impl<H: AsRef<[Head]>> Buckets<H> {
+    pub(crate) fn new(array: Array<H>) -> Self {
+        Self {
+            arrays: [UnsafeCell::new(Some(array)), UnsafeCell::new(None)],
+            current: AtomicUsize::new(0),
+            resizing: AtomicUsize::new(0),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `at` must be 0 or 1, and that array be there for as long as the result is used.
+    #[inline]
+    unsafe fn array(&self, at: usize) -> &Array<H> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let place = self.arrays.get_unchecked(at).get();
+            (*place).as_ref().unwrap_unchecked()
+        }
+    }
+
+    /// How many buckets there are.
+    ///
+    /// # Safety
+    ///
+    /// A read side must be open.
+    pub(crate) unsafe fn len(&self) -> usize {
+        // SAFETY: the array in use.
+        1 << unsafe { self.array(self.current.load(Ordering::Acquire)) }.bits
+    }
+
+    /// Where the chain of a hash begins now.
+    ///
+    /// # Safety
+    ///
+    /// A read side must be open for as long as the result is used.
+    #[inline]
+    pub(crate) unsafe fn spot(&self, hash: u32) -> Spot<'_> {
+        let mut at = self.current.load(Ordering::Acquire);
+        loop {
+            // SAFETY: the array in use, or the other, and a head of this one is moved; neither goes
+            // while a reader is there (invariants).
+            let array = unsafe { self.array(at) };
+            let head = array.head(hash);
+            let first = head.0.load(Ordering::Acquire);
+            if first & MOVED == 0 {
+                let rest = u32::MAX.checked_shr(array.bits).unwrap_or(0);
+                return Spot { head, first, rest };
+            }
+            at ^= 1;
+        }
+    }
+
+    /// Has `each` move chains, and waits with `grace` until the array before is not used any more.
+    ///
+    /// # Errors
+    ///
+    /// `suits` says of the old and of the new array that they do not go together, or others are at
+    /// it.
+    ///
+    /// # Safety
+    ///
+    /// `each` must mark all heads of the first array as moved; after `grace` no reader is left that
+    /// was there before.
+    pub(crate) unsafe fn replace(
+        &self,
+        new: Array<H>,
+        suits: impl FnOnce(u32, u32) -> bool,
+        each: impl FnOnce(&Array<H>, &Array<H>),
+        grace: impl FnOnce(),
+    ) -> Result<(), H> {
+        if self.resizing.swap(1, Ordering::Acquire) != 0 {
+            return Err(new.into_heads());
+        }
+        let at = self.current.load(Ordering::Relaxed);
+        // SAFETY: the array in use; only who is here can take it away.
+        let old = unsafe { self.array(at) };
+        if !suits(old.bits, new.bits) {
+            self.resizing.store(0, Ordering::Release);
+            return Err(new.into_heads());
+        }
+        // SAFETY: no array is there: who was here before has taken it away.
+        unsafe { *self.arrays.get_unchecked(at ^ 1).get() = Some(new) };
+        // SAFETY: put there just now.
+        each(old, unsafe { self.array(at ^ 1) });
+        self.current.store(at ^ 1, Ordering::Release);
+        grace();
+        // SAFETY: whoever comes now finds the new array in use, with no head moved; those that came
+        // before have gone.
+        unsafe { *self.arrays.get_unchecked(at).get() = None };
+        self.resizing.store(0, Ordering::Release);
+        Ok(())
+    }
+}
