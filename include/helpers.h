@@ -7,7 +7,6 @@
 #define IP_CONNTRACK_HELPERS_H
 
 #include <linux/jiffies.h>
-#include <linux/siphash.h>
 #include <linux/spinlock_types.h>
 #include <linux/types.h>
 
@@ -103,7 +102,6 @@ int ipct_request_module(const char *name);
 /* The same, and does not wait for it. */
 int ipct_request_module_nowait(const char *name);
 void *ipct_proc_data(const struct inode *inode);
-u32 ipct_hsiphash(const void *data, size_t len, const hsiphash_key_t *key);
 u64 ipct_total_ram(void);
 u64 ipct_real_ns(void);
 /* The text of a security mark: its length, or an error. */

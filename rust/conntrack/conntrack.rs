@@ -30,6 +30,7 @@ pub mod rule;
 pub mod seq;
 pub mod setting;
 pub mod show;
+pub mod siphash;
 pub mod status;
 pub mod time;
 pub mod timeouts;

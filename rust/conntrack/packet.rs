@@ -110,22 +110,81 @@ pub fn tuple_of(family: Family, bytes: Bytes<'_>) -> Option<Tuple> {
     })
 }
 
-/// A packet of the usual form, read in the quickest way: TCP or UDP, without options of the network
-/// header, whole, and all of its headers within what lies at hand in `bytes`. Gives its tuple and
-/// what its transport header says.
+/// What becomes of a packet of the usual form. Each kind of packet has a copy of its own of
+/// [`Ways::flow`], where the compiler knows the kind.
+pub trait Ways<'a>: Sized {
+    /// What comes of it.
+    type End;
+
+    /// A packet as most of its protocol are.
+    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End;
+
+    /// One that begins or ends something.
+    fn turn(self, tuple: Tuple, transport: Transport<'a>) -> Self::End;
+}
+
+/// A packet of the usual form, read in the quickest way: TCP, UDP or an echo, without options of the
+/// network header, whole, and all of its headers within what lies at hand in `bytes`.
 ///
 /// `None` says nothing of the packet: [`Packet::parse`] does.
-#[inline]
-pub fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Tuple, Transport<'_>)> {
-    let (network, at) = ip::usual(family, bytes)?;
-    let transport = match network.protocol {
-        protocol::TCP => Transport::Tcp(tcp::usual(bytes, at)?),
-        protocol::UDP => Transport::Udp(udp::parse(family, bytes, at).ok()?),
+#[inline(always)]
+pub fn usual<'a, W: Ways<'a>>(family: Family, bytes: Bytes<'a>, ways: W) -> Option<W::End> {
+    match family {
+        Family::Ipv4 => {
+            let (network, at) = ip::usual_v4(bytes)?;
+            transport(family, &network, bytes, at, ways)
+        }
+        Family::Ipv6 => {
+            let (network, at) = ip::usual_v6(bytes)?;
+            transport(family, &network, bytes, at, ways)
+        }
+    }
+}
+
+/// The same behind the network header.
+#[inline(always)]
+fn transport<'a, W: Ways<'a>>(
+    family: Family,
+    network: &ip::Usual,
+    bytes: Bytes<'a>,
+    at: usize,
+    ways: W,
+) -> Option<W::End> {
+    Some(match (network.protocol, family) {
+        (protocol::UDP, _) => {
+            let view = udp::usual(bytes, at)?;
+            let ports = bytes.read_here(at)?;
+            ways.flow(
+                network.tuple(family, protocol::UDP, ports),
+                Transport::Udp(view),
+            )
+        }
+        (protocol::TCP, _) => {
+            let ports = bytes.read_here(at)?;
+            let tuple = network.tuple(family, protocol::TCP, ports);
+            match tcp::acknowledgement(bytes, at) {
+                Some(view) => ways.flow(tuple, Transport::Tcp(view)),
+                None => ways.turn(tuple, Transport::Tcp(tcp::usual(bytes.again(), at)?)),
+            }
+        }
+        (protocol::ICMP, Family::Ipv4) => {
+            let view = icmp::usual(bytes, at, icmp::ECHOES)?;
+            let ids = [view.id, [view.kind, view.code]];
+            ways.flow(
+                network.tuple(family, protocol::ICMP, ids),
+                Transport::Icmp(view),
+            )
+        }
+        (protocol::ICMPV6, Family::Ipv6) => {
+            let view = icmp::usual(bytes, at, icmpv6::ECHOES)?;
+            let ids = [view.id, [view.kind, view.code]];
+            ways.flow(
+                network.tuple(family, protocol::ICMPV6, ids),
+                Transport::Icmpv6(view),
+            )
+        }
         _ => return None,
-    };
-    let [src, dst]: [[u8; 2]; 2] = bytes.read_here(at)?;
-    let tuple = Tuple::new(family, network.protocol, network.src, src, network.dst, dst);
-    Some((tuple, transport))
+    })
 }
 
 impl<'a> Packet<'a> {

@@ -15,6 +15,11 @@ pub trait Value: Copy {
     fn from_number(number: u32) -> Self;
     /// The number.
     fn number(self) -> u32;
+    /// The value behind a number that [`Value::number`] has given.
+    #[inline]
+    fn of_number(number: u32) -> Self {
+        Self::from_number(number)
+    }
 }
 
 impl Value for u32 {
@@ -33,6 +38,12 @@ impl Value for u8 {
     #[inline]
     fn from_number(number: u32) -> Self {
         Self::try_from(number).unwrap_or(Self::MAX)
+    }
+
+    #[inline]
+    fn of_number(number: u32) -> Self {
+        // CAST: it was one of this type.
+        number as Self
     }
 
     #[inline]
@@ -60,6 +71,11 @@ impl Value for Ticks {
     }
 
     #[inline]
+    fn of_number(number: u32) -> Self {
+        Self::of_u32(number)
+    }
+
+    #[inline]
     fn number(self) -> u32 {
         self.as_u32()
     }
@@ -80,7 +96,7 @@ impl<V: Value> Setting<V> {
     #[must_use]
     pub fn get(&self) -> V {
         // Relaxed: each setting stands for itself.
-        V::from_number(self.0.load(Ordering::Relaxed))
+        V::of_number(self.0.load(Ordering::Relaxed))
     }
 
     /// Changes the value.

@@ -73,6 +73,12 @@ impl Ticks {
         }
     }
 
+    /// The span of which [`Self::as_u32`] has given the number.
+    #[inline]
+    pub(crate) const fn of_u32(ticks: u32) -> Self {
+        Self(ticks)
+    }
+
     /// A span of so many seconds of `hz` ticks each, at most [`Self::MAX`].
     #[must_use]
     pub const fn from_secs(secs: u32, hz: u32) -> Self {

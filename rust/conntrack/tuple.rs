@@ -305,7 +305,7 @@ impl Tuple {
 
     /// The words that tell this flow from others; `zone` is the number of its zone in this
     /// direction. Of ICMP the identifier counts, not what kind of question or answer it is.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn hash_words(&self, zone: u16) -> HashWords {
         let protocol = u16::from(self.protocol);

@@ -11,19 +11,9 @@ use crate::{counts::Event, events, help, namespace::Namespace};
 /// How often an expired entry may stand in the way before the packet is given up.
 const ROUNDS: usize = 4;
 
-/// A packet at its last hook.
-#[inline]
-pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
-    if skb.is_quiet() {
-        Verdict::Accept
-    } else {
-        something(net, skb, read)
-    }
-}
-
-/// The same, where there is something to do.
+/// A packet at its last hook, unless there is nothing to do.
 #[inline(never)]
-fn something(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
+pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
     let Attached::Conn(conn, ctinfo) = skb.attached() else {
         return Verdict::Accept;
     };

@@ -95,7 +95,7 @@ impl Tracker for Namespace {
         &settings::DIRECTORIES
     }
 
-    #[inline]
+    #[inline(always)]
     fn track(context: &mut Context<'_, Self>) -> Verdict {
         track::packet(context)
     }

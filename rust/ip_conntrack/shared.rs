@@ -149,7 +149,7 @@ impl Shared {
     }
 
     /// The hash of a tuple in a namespace; `zone` is the number of its zone in this direction.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, net: &Net<Namespace>, zone: u16, tuple: &Tuple) -> u32 {
         self.hash_words(zone, tuple) ^ net.hash_mix()
     }
@@ -167,7 +167,7 @@ impl Shared {
     }
 
     /// The hash of a tuple where the namespace does not count.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash_words(&self, zone: u16, tuple: &Tuple) -> u32 {
         let key = &self.0.key;
         match tuple.hash_words(zone) {
@@ -189,7 +189,7 @@ impl Shared {
     }
 
     /// The same, where the hash in the original direction is known.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_hashed(
         &self,
         net: &Net<Namespace>,
@@ -207,7 +207,7 @@ impl Shared {
         self.find_by(net, zone, tuple, self.hash(net, reply, tuple), read)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_by(
         &self,
         net: &Net<Namespace>,

@@ -4,18 +4,19 @@
 use conntrack::{
     ctinfo::CtInfo,
     event::Events,
-    packet::{self, Class, Packet, Transport},
-    proto::{self, Before, Outcome, State},
+    packet::{self, Class, Packet, Transport, Ways},
+    proto::{self, Before, Kept, Outcome, State},
     reason::Reason,
     status::Status,
+    time::Instant,
     timeouts::Config,
     tuple::{protocol, Direction, Tuple},
     zone::Zone,
 };
 use kernel::prelude::*;
 use netfilter::{
-    Attached, Conn, Context, Expectation, Extension, Extras, Features, Net, NewConn, Session,
-    Share, Verdict, Window,
+    Attached, Change, Conn, Context, Expectation, Extension, Extras, Features, Glance, Net,
+    NewConn, Session, Share, Verdict, Window,
 };
 use rcu_table::Ref;
 
@@ -23,6 +24,8 @@ use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related
 
 /// What becomes of a packet.
 pub(crate) enum Decision {
+    /// It goes on, and all is done.
+    Done,
     /// It belongs to a connection.
     Tracked(Ref<Conn>, CtInfo),
     /// The same, and there is something odd about it.
@@ -43,15 +46,23 @@ pub(crate) enum Decision {
 const ROUNDS: usize = 8;
 
 /// A packet at its first hook.
-#[inline]
+#[inline(always)]
 pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
-    let template = match context.skb.attached() {
-        Attached::None => {
-            if let Some(decision) = usual(context) {
-                return carry_out(context, decision);
-            }
-            None
+    if context.skb.is_unmarked() && !to_be_verified(context) {
+        match packet::usual(context.family(), context.skb.linear(), Usual(context)) {
+            Some(Decision::Done) => return Verdict::Accept,
+            Some(decision) => return carry_out(&mut context.again(), decision),
+            None => {}
         }
+    }
+    unusual(&mut context.again())
+}
+
+/// A packet of which something was said, or which is not of the usual form.
+#[inline(never)]
+fn unusual(context: &mut Context<'_, Namespace>) -> Verdict {
+    let template = match context.skb.attached() {
+        Attached::None => None,
         // Seen before (loopback), or not to be tracked (a rule in the raw table).
         Attached::Conn(..) | Attached::Untracked => return Verdict::Accept,
         Attached::Template(_) => context.skb.take_template(),
@@ -60,10 +71,19 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
     carry_out(context, decision)
 }
 
-/// Does to a packet what was decided.
+/// Whether the packet's checksum is to be verified, and nobody has done that yet.
 #[inline]
+fn to_be_verified(context: &Context<'_, Namespace>) -> bool {
+    !context.skb.checksum_known()
+        && context.at_prerouting()
+        && context.net.tracker().config.checksum.get()
+}
+
+/// Does to a packet what was decided.
+#[inline(never)]
 fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdict {
     match decision {
+        Decision::Done => Verdict::Accept,
         Decision::Tracked(conn, ctinfo) => {
             context.skb.attach(conn, ctinfo);
             Verdict::Accept
@@ -104,7 +124,7 @@ fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdic
 fn odd(context: &Context<'_, Namespace>, remark: Reason) {
     let mut window = Window::new();
     let bytes = context.skb.bytes(&mut window);
-    let protocol = packet::protocol_of(context.family, bytes).unwrap_or(0);
+    let protocol = packet::protocol_of(context.family(), bytes).unwrap_or(0);
     log(context, protocol, remark);
 }
 
@@ -113,7 +133,7 @@ fn odd(context: &Context<'_, Namespace>, remark: Reason) {
 fn invalid(context: &Context<'_, Namespace>, reason: Reason) {
     let mut window = Window::new();
     let bytes = context.skb.bytes(&mut window);
-    let protocol = packet::protocol_of(context.family, bytes).unwrap_or(0);
+    let protocol = packet::protocol_of(context.family(), bytes).unwrap_or(0);
     let counts = &context.net.tracker().counts;
     counts.event(Event::Invalid);
     if matches!(protocol, protocol::ICMP | protocol::ICMPV6) {
@@ -133,8 +153,8 @@ fn trace(context: &Context<'_, Namespace>, reason: Reason, verdict: Verdict) {
     let mut window = Window::new();
     let bytes = context.skb.bytes(&mut window);
     // Of less than a network header there is nothing to tell but the reason.
-    let nothing = Tuple::new(context.family, 0, [0; 4], [0; 2], [0; 4], [0; 2]);
-    let tuple = packet::tuple_of(context.family, bytes).unwrap_or(nothing);
+    let nothing = Tuple::new(context.family(), 0, [0; 4], [0; 2], [0; 4], [0; 2]);
+    let tuple = packet::tuple_of(context.family(), bytes).unwrap_or(nothing);
     context.trace(&tuple, reason.name(), verdict);
 }
 
@@ -148,21 +168,50 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
     }
 }
 
-/// What becomes of a packet of the usual form that no rule wishes anything for; `None` of any other.
-#[inline(always)]
-fn usual(context: &Context<'_, Namespace>) -> Option<Decision> {
-    let (tuple, transport) = packet::usual(context.family, context.skb.linear())?;
-    if context.at_prerouting()
-        && !context.skb.checksum_known()
-        && context.net.tracker().config.checksum.get()
-    {
-        return None;
+/// What becomes of packets of the usual form that no rule wishes anything for.
+struct Usual<'a, 'b>(&'a Context<'b, Namespace>);
+
+impl<'a> Ways<'a> for Usual<'a, '_> {
+    type End = Decision;
+
+    // What is passed to functions that are not compiled into this one has to be in memory. So it is
+    // copied there where such a function is called, and nowhere else.
+    #[inline(always)]
+    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Decision {
+        let Context { net, read, .. } = *self.0;
+        let shared = &net.tracker().shared;
+        let zone = Zone::DEFAULT;
+        let hash = shared.hash(net, zone.id(Direction::Original), &tuple);
+        let Some((conn, direction)) = shared.find_hashed(net, zone, &tuple, hash, read) else {
+            let (tuple, transport) = (tuple, transport);
+            return open(self.0, &transport, &tuple, hash, zone, None);
+        };
+        let now = netfilter::now();
+        let glance = conn.glance();
+        let outcome = ask(net, &conn, glance, direction, &transport, now);
+        if let Outcome::Accept(effect) = outcome {
+            let seen = match direction {
+                Direction::Original => Status::NONE,
+                Direction::Reply => Status::SEEN_REPLY,
+            };
+            if let Some(timeout) = effect.timeout {
+                if glance.stays(effect.set | seen) && !effect.moved && effect.remark.is_none() {
+                    conn.restart(now, timeout);
+                    self.0
+                        .skb
+                        .attach_first(conn, ctinfo(glance.status(), direction));
+                    return Decision::Done;
+                }
+            }
+        }
+        let (tuple, transport, outcome) = (tuple, transport, outcome);
+        settle(self.0, conn, direction, now, outcome)
+            .unwrap_or_else(|| flow(self.0, &transport, &tuple, None))
     }
-    // Each protocol a way of its own.
-    match transport {
-        Transport::Tcp(_) => Some(flow(context, &transport, &tuple, None)),
-        Transport::Udp(_) => Some(flow(context, &transport, &tuple, None)),
-        _ => None,
+
+    #[inline(always)]
+    fn turn(self, tuple: Tuple, transport: Transport<'a>) -> Decision {
+        flow(self.0, &transport, &tuple, None)
     }
 }
 
@@ -170,7 +219,7 @@ fn usual(context: &Context<'_, Namespace>) -> Option<Decision> {
 #[inline(never)]
 fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision {
     let mut window = Window::new();
-    let packet = match Packet::parse(context.family, context.skb.bytes(&mut window)) {
+    let packet = match Packet::parse(context.family(), context.skb.bytes(&mut window)) {
         Ok(packet) => packet,
         Err(reason) => return Decision::Invalid(reason),
     };
@@ -183,7 +232,7 @@ fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision
             if !context.skb.checksum_known()
                 && !context
                     .skb
-                    .checksum_ok(context.hook, context.family, checksum)
+                    .checksum_ok(context.hook(), context.family(), checksum)
             {
                 return Decision::Invalid(Reason::Checksum);
             }
@@ -206,7 +255,7 @@ fn zone(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Zone {
 }
 
 /// A packet with a tuple of its own.
-#[inline(always)]
+#[inline(never)]
 fn flow(
     context: &Context<'_, Namespace>,
     transport: &Transport<'_>,
@@ -222,36 +271,64 @@ fn flow(
         else {
             return open(context, transport, tuple, hash, zone, template);
         };
-        let ctinfo = ctinfo(conn.status(), direction);
-        match update(net, &conn, direction, transport) {
-            Outcome::Accept(effect) => {
-                if effect.timeout.is_some() {
-                    count(context, &conn, direction);
-                }
-                if ctinfo == CtInfo::EstablishedReply {
-                    answered(&conn);
-                }
-                return match effect.remark {
-                    None => Decision::Tracked(conn, ctinfo),
-                    Some(remark) => Decision::Odd(conn, ctinfo, remark),
-                };
-            }
-            Outcome::Kill => {
-                count(context, &conn, direction);
-                // Who hears of its end hears of a connection that was never answered, as with stock.
-                shared.kill(&conn);
-                if ctinfo == CtInfo::EstablishedReply {
-                    answered(&conn);
-                }
-                return Decision::Tracked(conn, ctinfo);
-            }
-            Outcome::Repeat => shared.kill(&conn),
-            Outcome::Invalid(reason) | Outcome::Shorten(reason, _) => {
-                return Decision::Misfit(conn, ctinfo, reason);
-            }
+        let now = netfilter::now();
+        let outcome = ask(net, &conn, conn.glance(), direction, transport, now);
+        if let Some(decision) = settle(context, conn, direction, now, outcome) {
+            return decision;
         }
     }
     Decision::Drop(Reason::Unsettled)
+}
+
+/// Does to a connection what the engine says of a packet; `None`: it is over, and the packet is to
+/// be looked at anew.
+#[inline(never)]
+fn settle(
+    context: &Context<'_, Namespace>,
+    conn: Ref<Conn>,
+    direction: Direction,
+    now: Instant,
+    outcome: Outcome,
+) -> Option<Decision> {
+    let shared = &context.net.tracker().shared;
+    let ctinfo = ctinfo(conn.status(), direction);
+    Some(match outcome {
+        Outcome::Accept(effect) => {
+            conn.set_and_note(effect.set, Events::ASSURED);
+            if effect.moved && conn.is_watched() {
+                moved(&conn);
+            }
+            if let Some(timeout) = effect.timeout {
+                conn.refresh(now, timeout);
+                count(context, &conn, direction);
+            }
+            if ctinfo == CtInfo::EstablishedReply {
+                answered(&conn);
+            }
+            match effect.remark {
+                None => Decision::Tracked(conn, ctinfo),
+                Some(remark) => Decision::Odd(conn, ctinfo, remark),
+            }
+        }
+        Outcome::Kill => {
+            count(context, &conn, direction);
+            // Who hears of its end hears of a connection that was never answered, as with stock.
+            shared.kill(&conn);
+            if ctinfo == CtInfo::EstablishedReply {
+                answered(&conn);
+            }
+            Decision::Tracked(conn, ctinfo)
+        }
+        Outcome::Repeat => {
+            shared.kill(&conn);
+            return None;
+        }
+        Outcome::Invalid(reason) => Decision::Misfit(conn, ctinfo, reason),
+        Outcome::Shorten(reason, timeout) => {
+            conn.refresh(now, timeout);
+            Decision::Misfit(conn, ctinfo, reason)
+        }
+    })
 }
 
 /// Counts a packet, where the connection's packets are counted.
@@ -278,39 +355,55 @@ fn ctinfo(status: Status, direction: Direction) -> CtInfo {
     }
 }
 
-/// What a packet does to its connection.
+/// What a packet does to its connection, as the engine has it.
 #[inline(always)]
-fn update(
+fn ask(
     net: &Net<Namespace>,
     conn: &Ref<Conn>,
+    glance: Glance,
     direction: Direction,
     transport: &Transport<'_>,
+    now: Instant,
 ) -> Outcome {
-    let now = netfilter::now();
     let config = &net.tracker().config;
     let locked = matches!(transport, Transport::Tcp(_) | Transport::Sctp(_));
-    let outcome = Conn::with_state(conn, locked, |state| {
-        let before = Before {
-            status: conn.status(),
-            remaining: conn.expires().remaining(now).unwrap_or_default(),
+    let packet = Question {
+        transport,
+        direction,
+        before: Before {
+            status: glance.status(),
+            expires: Some(conn.expires()),
             timeouts: conn.timeouts().unwrap_or(&config.timeouts),
-        };
+        },
+        now,
+        config,
+    };
+    Conn::with_state(conn, locked, packet)
+}
+
+/// What the engine is asked of a packet.
+struct Question<'a, 'b> {
+    transport: &'a Transport<'b>,
+    direction: Direction,
+    before: Before<'a>,
+    now: Instant,
+    config: &'a Config,
+}
+
+impl Change for Question<'_, '_> {
+    type Result = Outcome;
+
+    #[inline(always)]
+    fn change(self, state: &mut Kept) -> Outcome {
+        let Self {
+            transport,
+            direction,
+            before,
+            now,
+            config,
+        } = self;
         proto::update(state, transport, direction, before, now, config)
-    });
-    match outcome {
-        Outcome::Accept(effect) => {
-            conn.set_and_note(effect.set, Events::ASSURED);
-            if effect.moved && conn.is_watched() {
-                moved(conn);
-            }
-            if let Some(timeout) = effect.timeout {
-                conn.refresh(now, timeout);
-            }
-        }
-        Outcome::Shorten(_, timeout) => conn.refresh(now, timeout),
-        _ => {}
     }
-    outcome
 }
 
 /// The state of a connection is another now, which somebody may want to know.

@@ -7,7 +7,7 @@ alternatives = $(subst $(space),|,$(strip $(1)))
 raw_types := sk_buff net nf_hook_ops nf_hook_state nf_conn nf_ct_ext nf_ct_ext_id nf_conn_labels nf_conntrack_zone nf_conntrack_tuple nf_ct_hook \
 	nf_defrag_hook nf_sockopt_ops pernet_operations proc_ops seq_file seq_operations inode file \
 	kmem_cache delayed_work callback_head sock inet_sock sockaddr_in sockaddr_in6 spinlock_t \
-	siphash_key_t hsiphash_key_t xt_match xt_target xt_action_param xt_mtchk_param xt_tgchk_param \
+	siphash_key_t xt_match xt_target xt_action_param xt_mtchk_param xt_tgchk_param \
 	ctl_table ctl_table_header xt_mtdtor_param xt_tgdtor_param nf_conntrack nf_inet_hooks nf_ip_hook_priorities \
 	nfnetlink_subsystem nfnl_callback nfnl_callback_type nfnl_info nlmsghdr nfgenmsg nla_policy nla_policy_validation \
 	netlink_callback netlink_dump_control nfnetlink_groups nfnl_ct_hook nlattr
@@ -21,7 +21,7 @@ raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_socko
 	register_net_sysctl_sz unregister_net_sysctl_table proc_dointvec_minmax proc_dointvec_jiffies \
 	proc_create_data remove_proc_entry seq_open seq_release seq_read seq_lseek seq_write \
 	kmem_cache_free kmem_cache_destroy kfree call_rcu \
-	siphash_2u64 hsiphash_4u32 get_random_bytes \
+	siphash_2u64 get_random_bytes \
 	cancel_delayed_work_sync try_module_get module_put \
 	_copy_to_user schedule_timeout_uninterruptible \
 	nfnetlink_has_listeners nfnetlink_send nfnetlink_set_err nfnetlink_subsys_register nfnetlink_subsys_unregister __netlink_dump_start \

@@ -153,6 +153,38 @@ union Tail {
     grace: raw::callback_head,
 }
 
+/// What is done to the state of a connection. (Not a closure: the compiler keeps those apart.)
+pub trait Change {
+    /// What comes of it.
+    type Result;
+
+    /// Does it.
+    fn change(self, state: &mut Kept) -> Self::Result;
+}
+
+/// What a connection's status word said at a moment.
+#[derive(Clone, Copy)]
+pub struct Glance(u64);
+
+impl Glance {
+    /// The status bits.
+    #[inline]
+    pub fn status(self) -> Status {
+        // CAST: as in `Conn::status`.
+        Status::from_bits(self.0 as u32)
+    }
+
+    /// Whether the connection has `bits` already, and a packet gives it another timeout and changes
+    /// nothing else of it.
+    #[inline]
+    pub fn stays(self, bits: Status) -> bool {
+        let stops = Status::FIXED_TIMEOUT | Status::DYING;
+        let wanted = bits | Status::CONFIRMED;
+        let looked_at = u64::from((stops | wanted).bits()) | own::COUNTS;
+        self.0 & looked_at == u64::from(wanted.bits())
+    }
+}
+
 /// The secret behind the numbers of connections; made at the first load.
 static ID_KEY: SetOnce<HashKey> = SetOnce::new();
 
@@ -342,6 +374,12 @@ impl Conn {
         Status::from_bits(self.status_word().load(Ordering::Acquire) as u32)
     }
 
+    /// The status word as it is now.
+    #[inline]
+    pub fn glance(&self) -> Glance {
+        Glance(self.status_word().load(Ordering::Acquire))
+    }
+
     /// Sets status bits; returns those that stood before.
     #[inline]
     pub fn set_status(&self, bits: Status) -> Status {
@@ -518,6 +556,15 @@ impl Conn {
         }
     }
 
+    /// The same of one that [`Glance::stays`].
+    #[inline]
+    pub fn restart(&self, now: Instant, timeout: Ticks) {
+        let value = now.add(timeout).as_ticks();
+        if self.timeout_word().load(Ordering::Relaxed) != value {
+            self.timeout_word().store(value, Ordering::Relaxed);
+        }
+    }
+
     /// Whether its time is over.
     #[inline]
     pub fn expired(&self, now: Instant) -> bool {
@@ -565,11 +612,11 @@ impl Conn {
         }
     }
 
-    /// Has `f` look at the words of the protocol's state and change them; under the lock, unless
+    /// Has `change` look at the words of the protocol's state and change them; under the lock, unless
     /// the state is of a protocol that has no more than the first word and does not care who is
     /// first (UDP and those without states).
     #[inline(always)]
-    pub fn with_state<R>(this: &Ref<Self>, locked: bool, f: impl FnOnce(&mut Kept) -> R) -> R {
+    pub fn with_state<C: Change>(this: &Ref<Self>, locked: bool, change: C) -> C::Result {
         let words = this.tail.get().cast::<u32>();
         if locked {
             // SAFETY: a field of the prefix.
@@ -578,7 +625,7 @@ impl Conn {
             // has the state, which the reference keeps what it is.
             unsafe {
                 raw::ipct_spin_lock_bh(lock);
-                let result = f(&mut (*this.tail.get()).state);
+                let result = change.change(&mut (*this.tail.get()).state);
                 raw::ipct_spin_unlock_bh(lock);
                 result
             }
@@ -590,7 +637,7 @@ impl Conn {
             let word = unsafe { AtomicU32::from_ptr(words) };
             let before = word.load(Ordering::Relaxed);
             *first = before;
-            let result = f(&mut kept);
+            let result = change.change(&mut kept);
             let [first, ..] = kept;
             if first != before {
                 word.store(first, Ordering::Relaxed);

@@ -9,10 +9,8 @@ use core::sync::atomic::{fence, AtomicI32, Ordering};
 pub(crate) fn try_get(count: &AtomicI32) -> bool {
     let mut seen = count.load(Ordering::Relaxed);
     loop {
-        match seen {
-            0 => return false,
-            ..0 | i32::MAX => return true, // Saturated.
-            _ => {}
+        if !(1..i32::MAX).contains(&seen) {
+            return seen != 0; // Saturated, or none.
         }
         match count.compare_exchange_weak(
             seen,

@@ -260,11 +260,6 @@ void *ipct_proc_data(const struct inode *inode)
 	return pde_data(inode);
 }
 
-u32 ipct_hsiphash(const void *data, size_t len, const hsiphash_key_t *key)
-{
-	return hsiphash(data, len, key);
-}
-
 u64 ipct_total_ram(void)
 {
 	return (u64)totalram_pages() << PAGE_SHIFT;

@@ -37,32 +37,57 @@ pub struct Context<'a, T: Tracker> {
     pub skb: &'a mut Skb,
     /// The namespace that it is in.
     pub net: &'a Net<T>,
-    /// Its network protocol.
-    pub family: Family,
-    /// The number of the hook.
-    pub hook: u32,
     /// Proof that the RCU read lock is held.
     pub read: ReadSide<'a>,
-    out: Option<NonNull<raw::net_device>>,
+    state: &'a raw::nf_hook_state,
 }
 
 impl<T: Tracker> Context<'_, T> {
+    /// The same, for a function that is not to be compiled into this one: so this one need not be
+    /// in memory.
+    #[inline(always)]
+    pub fn again(&mut self) -> Context<'_, T> {
+        Context {
+            skb: self.skb,
+            net: self.net,
+            read: self.read,
+            state: self.state,
+        }
+    }
+
+    /// Its network protocol.
+    #[inline]
+    pub fn family(&self) -> Family {
+        // CAST: numbers of a byte.
+        if self.state.pf == raw::NFPROTO_IPV4 as u8 {
+            Family::Ipv4
+        } else {
+            Family::Ipv6 // There are hooks for no other (`table`).
+        }
+    }
+
+    /// The number of the hook.
+    #[inline]
+    pub fn hook(&self) -> u32 {
+        self.state.hook.into()
+    }
+
     /// Whether this is PREROUTING, where checksums are verified.
     #[inline]
     pub fn at_prerouting(&self) -> bool {
-        self.hook == PRE_ROUTING
+        self.hook() == PRE_ROUTING
     }
 
     /// Whether this is OUTPUT, where packets of this host begin.
     #[inline]
     pub fn at_output(&self) -> bool {
-        self.hook == LOCAL_OUT
+        self.hook() == LOCAL_OUT
     }
 
     /// Says in the namespace's packet log why the packet is invalid.
     pub fn log_invalid(&self, protocol: u8, reason: &str) {
         // CAST: a reason is a few words; the family's number a byte.
-        let (len, family) = (reason.len() as c_int, self.family.number() as u8);
+        let (len, family) = (reason.len() as c_int, self.family().number() as u8);
         let net = self.net.census().net().cast_mut();
         // SAFETY: the namespace is alive while a packet is in its hook; `len` bytes of text.
         unsafe {
@@ -94,9 +119,9 @@ impl<T: Tracker> Context<'_, T> {
             dst: tuple.dst_words(),
             src_id: u16::from_ne_bytes(tuple.src_id()),
             dst_id: u16::from_ne_bytes(tuple.dst_id()),
-            family: self.family.number() as u8,
+            family: self.family().number() as u8,
             protocol: tuple.protocol(),
-            hook: self.hook as u8,
+            hook: self.hook() as u8,
             dropped: verdict == Verdict::Drop,
         };
         // SAFETY: the namespace is alive while a packet is in its hook; the text has that length.
@@ -105,13 +130,8 @@ impl<T: Tracker> Context<'_, T> {
 
     /// Whether the packet is on its way to a VRF device, and will come by once more.
     fn to_vrf_master(&self) -> bool {
-        match self.out {
-            // SAFETY: the device that the kernel names for this packet.
-            Some(out) if self.hook == POST_ROUTING => unsafe {
-                raw::ipct_is_vrf_master(out.as_ptr())
-            },
-            _ => false,
-        }
+        // SAFETY: null, or the device that the kernel names for this packet.
+        self.hook() == POST_ROUTING && unsafe { raw::ipct_is_vrf_master(self.state.out) }
     }
 }
 
@@ -166,19 +186,16 @@ unsafe fn context<'a, T: Tracker>(
     private: *mut c_void,
     skb: *mut raw::sk_buff,
     state: *const raw::nf_hook_state,
-) -> Option<Context<'a, T>> {
+) -> Context<'a, T> {
     // SAFETY: netfilter passes a valid state and packet, under the RCU read lock; the namespace
     // takes its hooks back, and waits for readers, before it goes.
     unsafe {
-        let state = &*state;
-        Some(Context {
+        Context {
             skb: Skb::from_raw(skb),
             net: &*private.cast::<Net<T>>(),
-            family: Family::from_number(u16::from(state.pf))?,
-            hook: u32::from(state.hook),
             read: ReadSide::assume(),
-            out: NonNull::new(state.out),
-        })
+            state: &*state,
+        }
     }
 }
 
@@ -191,10 +208,7 @@ unsafe extern "C" fn track_hook<T: Tracker>(
     state: *const raw::nf_hook_state,
 ) -> c_uint {
     // SAFETY: called by netfilter.
-    match unsafe { context::<T>(private, skb, state) } {
-        Some(mut context) => T::track(&mut context).number(),
-        None => raw::NF_ACCEPT,
-    }
+    T::track(&mut unsafe { context::<T>(private, skb, state) }).number()
 }
 
 /// # Safety
@@ -206,10 +220,13 @@ unsafe extern "C" fn confirm_hook<T: Tracker>(
     state: *const raw::nf_hook_state,
 ) -> c_uint {
     // SAFETY: called by netfilter.
-    match unsafe { context::<T>(private, skb, state) } {
-        // A packet on its way to a VRF device comes by once more, for the real one.
-        Some(context) if context.to_vrf_master() => Verdict::Accept.number(),
-        Some(context) => T::confirm(context.net, context.skb, context.read).number(),
-        None => raw::NF_ACCEPT,
+    let context = unsafe { context::<T>(private, skb, state) };
+    if context.skb.is_quiet() {
+        return Verdict::Accept.number();
     }
+    // A packet on its way to a VRF device comes by once more, for the real one.
+    if context.to_vrf_master() {
+        return Verdict::Accept.number();
+    }
+    T::confirm(context.net, context.skb, context.read).number()
 }

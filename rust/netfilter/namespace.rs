@@ -53,7 +53,8 @@ pub trait Tracker: Sized + Send + Sync + 'static {
     /// A packet at PREROUTING or OUTPUT. RCU read lock held; softirq or process context.
     fn track(context: &mut Context<'_, Self>) -> Verdict;
 
-    /// A packet at INPUT or POSTROUTING. RCU read lock held; softirq or process context.
+    /// A packet at INPUT or POSTROUTING, unless it is of a connection whose packets have nothing to do
+    /// there. RCU read lock held; softirq or process context.
     fn confirm(net: &Net<Self>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict;
 
     /// The connection that packets with `tuple` belong to.

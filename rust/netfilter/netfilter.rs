@@ -43,7 +43,7 @@ pub mod xtables;
 pub use self::{
     account::Account,
     cache::Cache,
-    conn::{Conn, Features, NewConn, StateGuard, Templates},
+    conn::{Change, Conn, Features, Glance, NewConn, StateGuard, Templates},
     ct_hook::CtHook,
     expect::{Expectation, NewExpectation},
     extension::{Extension, Extras, Labels},

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Keyed hashing with the kernel's SipHash: without the key nobody can fill one bucket.
+//! Keyed hashing by SipHash: without the key nobody can fill one bucket.
 
-use core::mem::{size_of, size_of_val, MaybeUninit};
+use core::mem::MaybeUninit;
 
-const _: () = assert!(size_of::<raw::siphash_key_t>() == size_of::<raw::hsiphash_key_t>());
+use conntrack::siphash;
 
 /// A secret key.
 pub struct HashKey(raw::siphash_key_t);
@@ -29,26 +29,21 @@ impl HashKey {
         unsafe { raw::siphash_2u64(first, second, &self.0) }
     }
 
-    /// The same key for SipHash-1-3, which is enough for tables: nobody sees their hashes
-    /// (Documentation/security/siphash.rst).
+    /// The hash of words, for tables. (One round for each word is enough there: nobody sees it.)
     #[inline]
-    fn of_tables(&self) -> *const raw::hsiphash_key_t {
-        (&raw const self.0).cast()
+    fn of_tables<const N: usize>(&self, words: [u64; N]) -> u32 {
+        siphash::hash(self.0.key, words)
     }
 
     /// The hash of two words, for tables.
     #[inline]
     pub fn two(&self, words: [u64; 2]) -> u32 {
-        // CAST: each word in two halves.
-        let [[a, b], [c, d]] = words.map(|word| [word as u32, (word >> 32) as u32]);
-        // SAFETY: a pure function of its arguments; both kinds of key are two words.
-        unsafe { raw::hsiphash_4u32(a, b, c, d, self.of_tables()) }
+        self.of_tables(words)
     }
 
-    /// The hash of five words, for tables. (Not inline: the kernel's function is reached in the core.)
-    #[inline(never)]
+    /// The hash of five words, for tables.
+    #[inline]
     pub fn five(&self, words: [u64; 5]) -> u32 {
-        // SAFETY: as above.
-        unsafe { raw::ipct_hsiphash(words.as_ptr().cast(), size_of_val(&words), self.of_tables()) }
+        self.of_tables(words)
     }
 }

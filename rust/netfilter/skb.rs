@@ -134,20 +134,32 @@ impl Skb {
         Bytes::new(self.headers(window), self.network_len(), self)
     }
 
-    /// The packet from its network header on, of which only what is linear lies at hand.
+    /// The packet from its network header on, of which only what is linear lies at hand; nothing where
+    /// something lies before that header, which is never so at the hooks.
     #[inline(always)]
     pub fn linear(&self) -> Bytes<'_> {
         let skb = self.raw();
-        let Some(offset) = self.network_offset() else {
-            return Bytes::new(&[], 0, self);
-        };
         // SAFETY: plain fields of a valid packet.
-        let (len, nonlinear, data) = unsafe { ((*skb).len, (*skb).data_len, (*skb).data) };
-        let linear = len.wrapping_sub(nonlinear).saturating_sub(offset) as usize;
-        // SAFETY: the linear part is `len - data_len` bytes at `data`; where `offset` of them do
-        // not come before the network header, this is empty.
-        let head = unsafe { slice::from_raw_parts(data.wrapping_add(offset as usize), linear) };
-        Bytes::new(head, len.wrapping_sub(offset), self)
+        let (head, data, network, len, nonlinear) = unsafe {
+            (
+                (*skb).head,
+                (*skb).data,
+                (*skb)
+                    .__bindgen_anon_4
+                    .__bindgen_anon_1
+                    .as_ref()
+                    .network_header,
+                (*skb).len,
+                (*skb).data_len,
+            )
+        };
+        if head.wrapping_add(usize::from(network)) != data {
+            return Bytes::new(&[], 0, &());
+        }
+        let linear = len.wrapping_sub(nonlinear) as usize;
+        // SAFETY: the linear part is `len - data_len` bytes at `data`.
+        let bytes = unsafe { slice::from_raw_parts(data, linear) };
+        Bytes::new(bytes, len, &())
     }
 
     /// Whether the kernel knows already that the transport checksum is right, or need not be.
@@ -297,9 +309,16 @@ impl Skb {
         }
     }
 
+    /// Whether nothing was said of it so far.
+    #[inline]
+    pub fn is_unmarked(&self) -> bool {
+        // SAFETY: a plain field of a valid packet.
+        unsafe { (*self.raw())._nfct == 0 }
+    }
+
     /// Whether it has no connection, or one whose packets have nothing to do at their last hook.
     #[inline]
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         // SAFETY: a plain field of a valid packet.
         let word = unsafe { (*self.raw())._nfct };
         NonNull::new((word & !INFO) as *mut Conn).is_none_or(|conn| {
@@ -336,6 +355,22 @@ impl Skb {
     #[inline]
     pub fn attach(&mut self, conn: Ref<Conn>, ctinfo: CtInfo) {
         self.replace(Conn::into_word(conn, ctinfo));
+    }
+
+    /// The same of a packet of which nothing was said before. (A count that it had all the same would
+    /// be lost, and its connection stay: so what [`Self::attached`] has given stays good.)
+    #[inline]
+    pub fn attach_first(&self, conn: Ref<Conn>, ctinfo: CtInfo) {
+        let skb = self.raw();
+        // SAFETY: the packet is at a hook, where nobody else looks at it; see `replace`.
+        unsafe {
+            (*skb)._nfct = Conn::into_word(conn, ctinfo);
+            (*skb)
+                .__bindgen_anon_4
+                .__bindgen_anon_1
+                .as_mut()
+                .set_slow_gro(1);
+        }
     }
 
     /// Says that the packet is not tracked.

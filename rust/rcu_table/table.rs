@@ -140,7 +140,7 @@ impl<E: Node, S: Storage> Table<E, S> {
     /// What `same` makes of the first entry with this hash that it recognises.
     ///
     /// Entries with another hash are passed over without a look.
-    #[inline]
+    #[inline(always)]
     pub fn find<'g, G: ReadSide, R>(
         &'g self,
         hash: u32,

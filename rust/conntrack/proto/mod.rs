@@ -74,8 +74,8 @@ pub enum Outcome {
 pub struct Before<'a> {
     /// Its status bits.
     pub status: Status,
-    /// How long it has left.
-    pub remaining: Ticks,
+    /// When it expires, if it is to be found by then: what has just begun is not.
+    pub expires: Option<Instant>,
     /// How long it lives after a packet: as the namespace has it, or as a rule has said.
     pub timeouts: &'a Timeouts,
 }
@@ -86,7 +86,7 @@ impl<'a> Before<'a> {
     pub fn new(timeouts: &'a Timeouts) -> Self {
         Self {
             status: Status::NONE,
-            remaining: Ticks::default(),
+            expires: None,
             timeouts,
         }
     }
@@ -140,14 +140,15 @@ pub fn update(
 ) -> Outcome {
     let Before {
         status,
-        remaining,
+        expires,
         timeouts,
     } = entry;
     match transport {
         Transport::Tcp(segment) => {
             let context = tcp::Context {
                 status,
-                remaining,
+                expires,
+                now,
                 timeouts,
                 config,
             };

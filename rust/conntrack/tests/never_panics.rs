@@ -123,7 +123,7 @@ proptest! {
         for (direction, flags, seq, ack, data) in segments {
             let bytes = tcp(direction, flags, seq, ack, data);
             let packet = parse(&bytes).unwrap();
-            let before = Before { status, remaining: Ticks::new(ack), timeouts: &config.timeouts };
+            let before = Before { status, expires: Some(Instant::from_ticks(ack)), timeouts: &config.timeouts };
             match state.update(packet.transport(), direction, before, Instant::from_ticks(seq), &config) {
                 Outcome::Accept(effect) => {
                     prop_assert_ne!(effect.timeout, Some(Ticks::new(0)));

@@ -42,6 +42,21 @@ pub(crate) fn parse(bytes: Bytes<'_>, offset: usize) -> Result<IcmpView, Reason>
     })
 }
 
+/// Reads the message at `offset`, if it lies at hand and is an echo or the answer to one, which have
+/// the types `echo`.
+#[inline(always)]
+pub(crate) fn usual(bytes: Bytes<'_>, offset: usize, echo: [u8; 2]) -> Option<IcmpView> {
+    let header: Header = bytes.read_here(offset)?;
+    echo.contains(&header.kind).then_some(IcmpView {
+        kind: header.kind,
+        code: header.code,
+        id: header.id,
+    })
+}
+
+/// An echo and its answer.
+pub(crate) const ECHOES: [u8; 2] = [ECHO, ECHO_REPLY];
+
 /// The highest type that anybody defined (NR_ICMP_TYPES in linux/icmp.h).
 pub(crate) const LAST: u8 = 18;
 

@@ -4,6 +4,8 @@
 
 const ECHO: u8 = 128;
 const ECHO_REPLY: u8 = 129;
+/// An echo and its answer.
+pub(crate) const ECHOES: [u8; 2] = [ECHO, ECHO_REPLY];
 const NODE_QUERY: u8 = 139;
 const NODE_REPLY: u8 = 140;
 /// A router's word that there is a better one.

@@ -5,7 +5,10 @@ use zerocopy::network_endian::U16;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Bytes;
-use crate::{reason::Reason, tuple::Family};
+use crate::{
+    reason::Reason,
+    tuple::{Family, Tuple},
+};
 
 #[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -74,37 +77,36 @@ pub(crate) fn parse(family: Family, bytes: Bytes<'_>, offset: usize) -> Result<N
     }
 }
 
-/// Reads a network header that has neither options nor extensions, and is not that of a fragment;
-/// the transport header begins right behind it. `None` of any other, and where it does not lie at
-/// hand.
-#[inline]
-pub(crate) fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Usual, usize)> {
-    match family {
-        Family::Ipv4 => {
-            let header: Ipv4Header = bytes.read_here(0)?;
-            // All but "don't fragment".
-            let fragment = header.fragment.get() & 0x3fff;
-            (header.version_length == 0x45 && fragment == 0).then_some((
-                Usual {
-                    src: [u32::from_ne_bytes(header.src), 0, 0, 0],
-                    dst: [u32::from_ne_bytes(header.dst), 0, 0, 0],
-                    protocol: header.protocol,
-                },
-                size_of::<Ipv4Header>(),
-            ))
-        }
-        Family::Ipv6 => {
-            let header: Ipv6Header = bytes.read_here(0)?;
-            Some((
-                Usual {
-                    src: header.src.map(u32::from_ne_bytes),
-                    dst: header.dst.map(u32::from_ne_bytes),
-                    protocol: header.next_header,
-                },
-                size_of::<Ipv6Header>(),
-            ))
-        }
-    }
+/// Reads an IPv4 header that has no options and is not that of a fragment; the transport header
+/// begins right behind it. `None` of any other, and where it does not lie at hand.
+#[inline(always)]
+pub(crate) fn usual_v4(bytes: Bytes<'_>) -> Option<(Usual, usize)> {
+    let header: Ipv4Header = bytes.read_here(0)?;
+    // All but "don't fragment".
+    let fragment = header.fragment.get() & 0x3fff;
+    (header.version_length == 0x45 && fragment == 0).then_some((
+        Usual {
+            src: [u32::from_ne_bytes(header.src), 0, 0, 0],
+            dst: [u32::from_ne_bytes(header.dst), 0, 0, 0],
+            protocol: header.protocol,
+        },
+        size_of::<Ipv4Header>(),
+    ))
+}
+
+/// Reads an IPv6 header, if it lies at hand. Where its protocol is a transport protocol there are no
+/// extensions, and the transport header begins right behind it.
+#[inline(always)]
+pub(crate) fn usual_v6(bytes: Bytes<'_>) -> Option<(Usual, usize)> {
+    let header: Ipv6Header = bytes.read_here(0)?;
+    Some((
+        Usual {
+            src: header.src.map(u32::from_ne_bytes),
+            dst: header.dst.map(u32::from_ne_bytes),
+            protocol: header.next_header,
+        },
+        size_of::<Ipv6Header>(),
+    ))
 }
 
 /// What a network header of the usual form says.
@@ -112,6 +114,14 @@ pub(crate) struct Usual {
     pub(crate) src: [u32; 4],
     pub(crate) dst: [u32; 4],
     pub(crate) protocol: u8,
+}
+
+impl Usual {
+    /// The tuple of a packet with these numbers behind the header.
+    #[inline(always)]
+    pub(crate) fn tuple(&self, family: Family, protocol: u8, [src, dst]: [[u8; 2]; 2]) -> Tuple {
+        Tuple::new(family, protocol, self.src, src, self.dst, dst)
+    }
 }
 
 #[inline]

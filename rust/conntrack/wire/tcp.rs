@@ -52,22 +52,18 @@ pub enum Segment {
 }
 
 impl Segment {
-    /// All, in the order of their numbers.
-    const ALL: [Self; 6] = [
-        Self::Syn,
-        Self::SynAck,
-        Self::Fin,
-        Self::Ack,
-        Self::Rst,
-        Self::None,
-    ];
-
     /// The segment behind a number; [`Segment::None`] behind one that is none.
     #[inline]
     #[must_use]
     pub(crate) fn from_number(number: u8) -> Self {
-        let found = Self::ALL.get(usize::from(number));
-        found.copied().unwrap_or(Self::None)
+        match number {
+            0 => Self::Syn,
+            1 => Self::SynAck,
+            2 => Self::Fin,
+            3 => Self::Ack,
+            4 => Self::Rst,
+            _ => Self::None,
+        }
     }
 }
 
@@ -116,9 +112,40 @@ pub(crate) fn header_len(bytes: Bytes<'_>, offset: usize) -> Option<usize> {
 #[inline]
 pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<TcpView<'_>> {
     let header: Header = bytes.read_here(offset)?;
-    let end = offset.checked_add(usize::from(header.data_offset >> 4).checked_mul(4)?)?;
-    bytes.at_hand(offset, end)?;
+    options(bytes, offset, &header)?;
     parse(bytes, offset).ok()
+}
+
+/// The same of one that acknowledges, with data or without, and does nothing else.
+#[inline(always)]
+pub(crate) fn acknowledgement(bytes: Bytes<'_>, offset: usize) -> Option<TcpView<'_>> {
+    let header: Header = bytes.read_here(offset)?;
+    if header.flags & (FIN | SYN | RST | ACK) != ACK {
+        return None;
+    }
+    let options = options(bytes, offset, &header)?;
+    let headers = offset
+        .saturating_add(size_of::<Header>())
+        .saturating_add(options.len());
+    Some(TcpView {
+        segment: Segment::Ack,
+        seq: Seq::new(header.seq.get()),
+        ack: Seq::new(header.ack.get()),
+        acks: true,
+        window: header.window.get(),
+        space: u32::try_from(bytes.len().saturating_sub(headers)).unwrap_or(u32::MAX),
+        options: Options(options),
+    })
+}
+
+/// The options of the segment at `offset`, if all of its header lies at hand.
+#[inline(always)]
+fn options<'a>(bytes: Bytes<'a>, offset: usize, header: &Header) -> Option<&'a [u8]> {
+    let len = usize::from(header.data_offset >> 4).saturating_mul(4);
+    bytes.at_hand(
+        offset.saturating_add(size_of::<Header>()),
+        offset.saturating_add(len),
+    )
 }
 
 /// Reads the segment at `offset`.
@@ -171,11 +198,29 @@ pub enum TcpOption<'a> {
     Other,
 }
 
-impl Options<'_> {
+impl<'a> Options<'a> {
+    /// Options of these bytes.
+    #[cfg(test)]
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether there is nothing to be read in them, as in nearly all segments of open connections:
+    /// none, or timestamps laid out as RFC 7323, appendix A, has it. `false` says nothing.
+    #[inline]
+    pub(crate) fn say_nothing(&self) -> bool {
+        const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
+        match self.0 {
+            [] => true,
+            [a, b, c, d, rest @ ..] => rest.len() == 8 && [*a, *b, *c, *d] == TIMESTAMPS,
+            _ => false,
+        }
     }
 }
 
@@ -298,6 +343,29 @@ mod tests {
             panic!()
         };
         assert_eq!(blocks, [[U32::new(1), U32::new(9)]]);
+    }
+
+    #[test]
+    fn what_says_nothing_has_nothing_to_read() {
+        let timestamps = [1, 1, 8, 10, 9, 9, 9, 9, 9, 9, 9, 9];
+        let options = Options(&timestamps);
+        assert!(options.say_nothing() && Options(&[]).say_nothing());
+        assert_eq!(options.collect::<Vec<_>>(), [TcpOption::Other]);
+        let more = [&timestamps[..], &[5, 10, 0, 0, 0, 1, 0, 0, 0, 9]].concat();
+        for other in [
+            &more,
+            &more[..16],
+            &timestamps[..11],
+            &timestamps[2..],
+            &[1],
+        ] {
+            assert!(!Options(other).say_nothing());
+        }
+        for at in 0..4 {
+            let mut other = timestamps;
+            other[at] ^= 1;
+            assert!(!Options(&other).say_nothing());
+        }
     }
 
     #[test]

@@ -33,6 +33,19 @@ pub(crate) fn payload(bytes: Bytes<'_>, offset: usize) -> Option<(usize, usize)>
     Some((offset.checked_add(size_of::<Header>())?, end))
 }
 
+/// Reads the datagram at `offset`, if its header lies at hand.
+#[inline(always)]
+pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<UdpView> {
+    let header: Header = bytes.read_here(offset)?;
+    let length = usize::from(header.length.get());
+    let room = bytes.len().saturating_sub(offset);
+    (size_of::<Header>()..=room)
+        .contains(&length)
+        .then_some(UdpView {
+            has_checksum: header.checksum.get() != 0,
+        })
+}
+
 /// Reads the datagram at `offset`.
 #[inline]
 pub(crate) fn parse(family: Family, bytes: Bytes<'_>, offset: usize) -> Result<UdpView, Reason> {

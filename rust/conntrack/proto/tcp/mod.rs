@@ -17,7 +17,7 @@ use crate::{
     seq::Seq,
     setting::Setting,
     status::Status,
-    time::Ticks,
+    time::{Instant, Ticks},
     timeouts::{Config, Timeouts},
     tuple::Direction,
 };
@@ -117,8 +117,9 @@ impl Place {
 /// What there is to know beside the segment.
 pub(super) struct Context<'a> {
     pub(super) status: Status,
-    /// How long the entry has left.
-    pub(super) remaining: Ticks,
+    /// When the entry expires.
+    pub(super) expires: Option<Instant>,
+    pub(super) now: Instant,
     pub(super) timeouts: &'a Timeouts,
     pub(super) config: &'a Config,
 }
@@ -212,8 +213,24 @@ impl Tcp {
     }
 
     /// What a segment does.
-    #[inline]
+    #[inline(always)]
     pub(super) fn update(
+        &mut self,
+        segment: &View<'_>,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Outcome {
+        let open = State::Established;
+        if segment.segment == Segment::Ack && self.state() == open {
+            // Most segments are such, and both directions' tables leave it so.
+            return self.place(segment, direction, open, open, context);
+        }
+        self.judge(segment, direction, context)
+    }
+
+    /// The same, whatever the segment and the state.
+    #[inline(never)]
+    fn judge(
         &mut self,
         segment: &View<'_>,
         direction: Direction,
@@ -231,7 +248,7 @@ impl Tcp {
             }
             Step::Ignore if self.answers_unjudged_syn(segment, direction) => {
                 self.resync(direction);
-                self.place(segment, direction, State::SynRecv, State::SynSent, context)
+                self.settle(segment, direction, State::SynRecv, State::SynSent, context)
             }
             Step::Ignore => self.let_through(segment, direction),
             Step::To(State::TimeWait) if self.is_challenge(segment, direction) => {
@@ -243,7 +260,7 @@ impl Tcp {
             }
             Step::To(new) => {
                 let new = self.settle_simultaneous_open(new, segment, direction);
-                self.place(segment, direction, new, old, context)
+                self.settle(segment, direction, new, old, context)
             }
         }
     }
@@ -358,13 +375,13 @@ impl Tcp {
                 }
             }
             if new == State::Close {
-                return self.place(segment, direction, new, old, context);
+                return self.settle(segment, direction, new, old, context);
             }
         }
         if self.refuses_unjudged(segment, direction, context.status) {
             return self.enter(segment, direction, new, old, context);
         }
-        self.place(segment, direction, new, old, context)
+        self.settle(segment, direction, new, old, context)
     }
 
     /// Whether it is over but for what is still on its way; such an entry may also be evicted.
@@ -397,7 +414,21 @@ impl Tcp {
         ((syn || ack) && segment.ack == last.end) || (challenged && segment.seq == last.ack)
     }
 
+    /// The same as [`Self::place`], for those that are few.
+    #[inline(never)]
+    fn settle(
+        &mut self,
+        segment: &View<'_>,
+        direction: Direction,
+        new: State,
+        old: State,
+        context: &Context<'_>,
+    ) -> Outcome {
+        self.place(segment, direction, new, old, context)
+    }
+
     /// The connection is to be in state `new`, if the segment fits.
+    #[inline(always)]
     fn place(
         &mut self,
         segment: &View<'_>,
@@ -406,16 +437,38 @@ impl Tcp {
         old: State,
         context: &Context<'_>,
     ) -> Outcome {
-        let liberal = context.config.tcp_be_liberal.get();
-        match self.ends.fit(segment, direction, self.state(), liberal) {
-            Fit::Late(reason) => return Effect::pass(reason),
-            Fit::Outside(reason) => return self.outside(segment, direction, reason, context),
-            Fit::In if segment.segment == Segment::Ack => {
-                self.count_retransmission(segment, direction);
-            }
-            Fit::In | Fit::Tolerated => {}
+        let fit = self.ends.fit(segment, direction, self.state());
+        if fit != Fit::In && !self.tolerates(direction, context) {
+            return self.misfit(fit, segment, direction, context);
+        }
+        if fit == Fit::In && segment.segment == Segment::Ack {
+            self.count_retransmission(segment, direction);
         }
         self.enter(segment, direction, new, old, context)
+    }
+
+    /// Whether what does not fit counts for nothing, and passes as if it did.
+    #[cold]
+    #[inline(never)]
+    fn tolerates(&self, direction: Direction, context: &Context<'_>) -> bool {
+        context.config.tcp_be_liberal.get() || self.ends.is_liberal(direction)
+    }
+
+    /// A segment does not lie within the windows.
+    #[cold]
+    #[inline(never)]
+    fn misfit(
+        &mut self,
+        fit: Fit,
+        segment: &View<'_>,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Outcome {
+        match fit {
+            Fit::Outside(reason) => self.outside(segment, direction, reason, context),
+            Fit::Late(reason) => Effect::pass(reason),
+            Fit::In => Outcome::Accept(Effect::default()),
+        }
     }
 
     /// A segment outside of the windows. Where both ends seem to close, or the same one again,
@@ -439,13 +492,16 @@ impl Tcp {
         }
         let least = Ticks::from_secs(120, context.config.hz);
         let timeout = context.timeouts.tcp_unacknowledged.get();
-        if context.remaining >= least && context.remaining > timeout {
+        let remaining = context.expires.and_then(|at| at.remaining(context.now));
+        let remaining = remaining.unwrap_or_default();
+        if remaining >= least && remaining > timeout {
             return Outcome::Shorten(reason, timeout);
         }
         Outcome::Invalid(reason)
     }
 
     /// The connection is in state `new`.
+    #[inline(always)]
     fn enter(
         &mut self,
         segment: &View<'_>,
@@ -470,6 +526,19 @@ impl Tcp {
                 remark: None,
             });
         }
+        Self::unanswered(segment, new, old, timeout, context)
+    }
+
+    /// What a segment does to a connection in which nothing was answered so far.
+    #[inline(never)]
+    fn unanswered(
+        segment: &View<'_>,
+        new: State,
+        old: State,
+        timeout: Ticks,
+        context: &Context<'_>,
+    ) -> Outcome {
+        let moved = new != old;
         match segment.segment {
             // The only answer is a refusal: there is no connection to keep.
             Segment::Rst => Outcome::Kill,
@@ -488,13 +557,16 @@ impl Tcp {
     }
 
     /// Counts how often the same acknowledgement comes again.
+    #[inline(always)]
     fn count_retransmission(&mut self, segment: &View<'_>, direction: Direction) {
         let last = Last {
             seq: segment.seq,
             ack: segment.ack,
             end: segment.end(),
         };
-        let again = self.last_direction() == direction
+        // What differs most often comes first.
+        let again = self.last.end == last.end
+            && self.last_direction() == direction
             && self.last == last
             && self.window == segment.window;
         if again {
@@ -507,21 +579,26 @@ impl Tcp {
     }
 
     /// How long it lives in its state after a segment.
+    #[inline(always)]
     fn timeout(&self, segment: &View<'_>, context: &Context<'_>) -> Ticks {
         let timeouts = context.timeouts;
         let usual = timeouts.tcp.of(self.state());
-        let retrans = timeouts.tcp_retrans.get();
-        let unacknowledged = timeouts.tcp_unacknowledged.get();
         let half_reset = segment.segment == Segment::Rst && self.state() == State::Established;
-        if self.retrans >= context.config.tcp_max_retrans.get() && usual > retrans {
-            retrans
-        } else if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED)) && usual > unacknowledged {
-            unacknowledged
-        } else if self.window == 0 && usual > retrans {
-            retrans
-        } else {
-            usual
+        // Each is read only where it counts.
+        if self.retrans >= context.config.tcp_max_retrans.get()
+            && usual > timeouts.tcp_retrans.get()
+        {
+            return timeouts.tcp_retrans.get();
         }
+        if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED))
+            && usual > timeouts.tcp_unacknowledged.get()
+        {
+            return timeouts.tcp_unacknowledged.get();
+        }
+        if self.window == 0 {
+            return usual.min(timeouts.tcp_retrans.get());
+        }
+        usual
     }
 }
 
@@ -531,5 +608,111 @@ fn assured(old: State, new: State) -> Status {
     match (old, new) {
         (State::SynRecv | State::Established, State::Established) => Status::ASSURED,
         _ => Status::NONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tcp::Options;
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    /// Options of segments of open connections: none, timestamps, timestamps and a block, a block.
+    fn options() -> impl Strategy<Value = Vec<u8>> {
+        let timestamps = vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        let block = |at: u32| {
+            let [low, high] = [at, at.wrapping_add(500)].map(u32::to_be_bytes);
+            [&[1, 1, 5, 10][..], &low, &high].concat()
+        };
+        (any::<[bool; 2]>(), near()).prop_map(move |([timed, sack], at)| {
+            let parts = [(timed, timestamps.clone()), (sack, block(at))];
+            parts
+                .into_iter()
+                .filter(|(has, _)| *has)
+                .flat_map(|(_, part)| part)
+                .collect()
+        })
+    }
+
+    /// Numbers near each other, over the wrap too.
+    fn near() -> impl Strategy<Value = u32> {
+        prop_oneof![4 => (0..3000u32).prop_map(|at| at.wrapping_sub(1000)), 1 => any::<u32>()]
+    }
+
+    fn window() -> impl Strategy<Value = u32> {
+        prop_oneof![Just(0), 1..3000u32, any::<u32>()]
+    }
+
+    prop_compose! {
+        fn open()(
+            numbers in prop::array::uniform6(near()),
+            last in prop::array::uniform3(near()),
+            windows in [window(), window()],
+            flags: [u8; 2],
+            scales: u8,
+            offer: u8,
+            last_window in prop_oneof![Just(0), Just(700), any::<u16>()],
+            retrans in 0..5u8,
+            place in 0..16u8,
+        ) -> Tcp {
+            let [a, b, c, d, e, f] = numbers;
+            let [seq, ack, end] = last;
+            let [first, second] = windows;
+            let [low, high] = last_window.to_ne_bytes();
+            let words = [a, b, first, c, d, e, second, f];
+            let rest = [flags[0], flags[1], scales, offer];
+            let tail = [low, high, retrans, place << 4 | State::Established as u8];
+            let mut bytes = [0; 52];
+            let parts = [words.as_bytes(), &rest, [seq, ack, end].as_bytes(), &tail].concat();
+            bytes.copy_from_slice(&parts);
+            zerocopy::transmute!(bytes)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        /// The short way of open connections comes to what the table and the windows say.
+        #[test]
+        fn the_short_way_is_the_long_one(
+            tcp in open(),
+            numbers in [near(), near()],
+            space in prop_oneof![Just(0), 1..2000u32],
+            window in prop_oneof![Just(0), Just(700), any::<u16>()],
+            again: bool,
+            options in options(),
+            back: bool,
+            status: u32,
+        ) {
+            let config = Config::defaults(250);
+            let [seq, ack] = if again {
+                [tcp.last.seq, tcp.last.ack]
+            } else {
+                numbers.map(Seq::new)
+            };
+            let segment = View {
+                segment: Segment::Ack,
+                seq,
+                ack,
+                acks: true,
+                window,
+                space: if again { tcp.last.end.since(seq) } else { space },
+                options: Options::new(&options),
+            };
+            let direction = if back { Direction::Reply } else { Direction::Original };
+            let context = Context {
+                status: Status::from_bits(status),
+                expires: None,
+                now: Instant::from_ticks(0),
+                timeouts: &config.timeouts,
+                config: &config,
+            };
+            let (mut short, mut long) = (tcp, tcp);
+            prop_assert_eq!(
+                short.update(&segment, direction, &context),
+                long.judge(&segment, direction, &context)
+            );
+            prop_assert_eq!(short.as_bytes(), long.as_bytes());
+        }
     }
 }

@@ -190,13 +190,6 @@ impl End {
             self.flags = (self.flags & Flags::LIBERAL) | offer.flags();
         }
     }
-
-    /// How far back an acknowledgement of the other end's data may lie.
-    fn ack_window(&self) -> u32 {
-        /// More than any window that does not scale.
-        const LEAST: u32 = 66_000;
-        self.window.max(LEAST)
-    }
 }
 
 /// How a segment lies to the windows.
@@ -204,8 +197,6 @@ impl End {
 pub(super) enum Fit {
     /// It counts.
     In,
-    /// It does not fit, and passes as if it did: not enough is known of its sender.
-    Tolerated,
     /// It is let through and does not count.
     Late(Reason),
     /// It does not belong to the connection.
@@ -229,6 +220,26 @@ struct Kept {
     limit: Seq,
     window: u32,
     acked: Seq,
+}
+
+impl Kept {
+    /// How far back an acknowledgement of the other end's data may lie.
+    #[inline]
+    fn ack_window(&self) -> u32 {
+        /// More than any window that does not scale.
+        const LEAST: u32 = 66_000;
+        self.window.max(LEAST)
+    }
+}
+
+/// Both ends where they are kept, as a segment meets them.
+struct Sides<'a> {
+    sender: &'a mut Kept,
+    receiver: &'a mut Kept,
+    of_sender: &'a mut Flags,
+    of_receiver: &'a mut Flags,
+    /// By how many bits the sender's windows are shifted.
+    scale: u8,
 }
 
 /// Both ends, as they are kept.
@@ -334,49 +345,76 @@ impl Ends {
         }
     }
 
-    /// How a segment lies to the windows of a connection in `state`; what it tells of them is
-    /// remembered if it counts. `liberal`: what does not fit counts for nothing, and passes.
-    pub(super) fn fit(
-        &mut self,
-        segment: &View<'_>,
-        direction: Direction,
-        state: State,
-        liberal: bool,
-    ) -> Fit {
-        let (mut sender, mut receiver) = self.pair(direction);
-        let fit = fit(&mut sender, &mut receiver, segment, direction, state);
-        self.set(direction, sender, receiver);
-        match fit {
-            Fit::In => Fit::In,
-            _ if liberal || sender.flags.has(Flags::LIBERAL) => Fit::Tolerated,
-            misfit => misfit,
+    /// Both ends, to be changed in place.
+    #[inline(always)]
+    fn sides(&mut self, direction: Direction) -> Sides<'_> {
+        let [original, reply] = &mut self.kept;
+        let [of_original, of_reply] = &mut self.flags;
+        match direction {
+            Direction::Original => Sides {
+                sender: original,
+                receiver: reply,
+                of_sender: of_original,
+                of_receiver: of_reply,
+                scale: self.scales & SCALE,
+            },
+            Direction::Reply => Sides {
+                sender: reply,
+                receiver: original,
+                of_sender: of_reply,
+                of_receiver: of_original,
+                scale: self.scales >> 4,
+            },
         }
     }
-}
 
-fn fit(
-    sender: &mut End,
-    receiver: &mut End,
-    segment: &View<'_>,
-    direction: Direction,
-    state: State,
-) -> Fit {
-    let mut sack = segment.ack;
-    if receiver.flags.has(Flags::SACKS) {
-        sack = highest_ack(segment);
+    /// Whether what does not fit may fit: too little is known of who sends in `direction`.
+    pub(super) fn is_liberal(&self, direction: Direction) -> bool {
+        self.pair(direction).0.flags.has(Flags::LIBERAL)
     }
-    if introduce(sender, receiver, segment, sack, direction, state) == Introduced::Fully {
-        return Fit::In;
+
+    /// How a segment lies to the windows of a connection in `state`; what it tells of them is
+    /// remembered if it counts.
+    #[inline(always)]
+    pub(super) fn fit(&mut self, segment: &View<'_>, direction: Direction, state: State) -> Fit {
+        let mut sack = segment.ack;
+        let sides = self.sides(direction);
+        if !segment.options.say_nothing() && sides.of_receiver.has(Flags::SACKS) {
+            sack = highest_ack(segment);
+        }
+        if (sides.sender.window == 0 || segment.is_syn())
+            && self.introduce(segment, sack, direction, state) == Introduced::Fully
+        {
+            return Fit::In;
+        }
+        let mut sides = self.sides(direction);
+        let claim = claim(&sides, segment, sack, state);
+        let fit = place(&mut sides, &claim);
+        if fit == Fit::In {
+            learn(&mut sides, segment, &claim);
+        }
+        fit
     }
-    let claim = claim(sender, receiver, segment, sack, state);
-    let fit = place(sender, receiver, &claim);
-    if fit == Fit::In {
-        learn(sender, receiver, segment, &claim);
+
+    /// Takes the first segment of an end, or one that may begin it anew.
+    #[cold]
+    #[inline(never)]
+    fn introduce(
+        &mut self,
+        segment: &View<'_>,
+        sack: Seq,
+        direction: Direction,
+        state: State,
+    ) -> Introduced {
+        let (mut sender, mut receiver) = self.pair(direction);
+        let introduced = introduce(&mut sender, &mut receiver, segment, sack, direction, state);
+        self.set(direction, sender, receiver);
+        introduced
     }
-    fit
 }
 
 /// The highest that a segment acknowledges, selectively or not.
+#[inline(never)]
 fn highest_ack(segment: &View<'_>) -> Seq {
     let mut options = segment.options;
     let blocks = options.find_map(|option| match option {
@@ -423,7 +461,7 @@ fn introduce(
         }
     } else if new {
         sender.sent = segment.end();
-        sender.window = scaled(segment, sender).max(1);
+        sender.window = scaled(segment, sender.scale).max(1);
         sender.limit = sender.sent.add(sender.window);
         if receiver.window == 0 {
             // Nothing was seen of it: it has sent what is acknowledged here.
@@ -438,12 +476,17 @@ fn introduce(
 }
 
 /// The window of a segment that is no SYN, in bytes.
-fn scaled(segment: &View<'_>, sender: &End) -> u32 {
-    u32::from(segment.window) << sender.scale.min(MOST_SCALE)
+#[inline(always)]
+fn scaled(segment: &View<'_>, scale: u8) -> u32 {
+    u32::from(segment.window) << scale.min(MOST_SCALE)
 }
 
 /// Reads a segment as its sender means it.
-fn claim(sender: &End, receiver: &End, segment: &View<'_>, sack: Seq, state: State) -> Claim {
+#[inline(always)]
+fn claim(sides: &Sides<'_>, segment: &View<'_>, sack: Seq, state: State) -> Claim {
+    let Sides {
+        sender, receiver, ..
+    } = sides;
     let reset = segment.segment == Segment::Rst;
     // Some stacks set ACK in a reset and acknowledge nothing.
     let acks = segment.acks && !(reset && segment.ack == Seq::new(0));
@@ -467,7 +510,11 @@ fn claim(sender: &End, receiver: &End, segment: &View<'_>, sack: Seq, state: Sta
 }
 
 /// Where a segment lies.
-fn place(sender: &mut End, receiver: &End, claim: &Claim) -> Fit {
+#[inline(always)]
+fn place(sides: &mut Sides<'_>, claim: &Claim) -> Fit {
+    let Sides {
+        sender, receiver, ..
+    } = sides;
     // The last byte of the receiver's largest window back from what was sent.
     let touches = claim.end.after(sender.sent.back(receiver.window).back(1));
     let ack_recent = claim
@@ -475,16 +522,7 @@ fn place(sender: &mut End, receiver: &End, claim: &Claim) -> Fit {
         .after(receiver.sent.back(sender.ack_window()).back(1));
     let acks_unsent = claim.sack.after(receiver.sent);
     if claim.seq.after(sender.limit) {
-        let over = claim.end.since(sender.limit).wrapping_add(1);
-        let small = receiver.window != 0 && touches && over <= receiver.window;
-        if small && ack_recent && !acks_unsent {
-            // Some send more than was offered. If rules let it pass and the other end takes it,
-            // its acknowledgement must not count as one of data that was never sent.
-            sender.sent = claim.end;
-            sender.flags = sender.flags | Flags::UNACKNOWLEDGED;
-            return Fit::Late(Reason::TcpOvershot);
-        }
-        return Fit::Outside(Reason::TcpSeqAbove);
+        return beyond(sides, claim, touches && ack_recent && !acks_unsent);
     }
     if acks_unsent {
         return Fit::Outside(Reason::TcpAckAbove);
@@ -498,23 +536,47 @@ fn place(sender: &mut End, receiver: &End, claim: &Claim) -> Fit {
     Fit::In
 }
 
+/// A segment lies beyond what the receiver has offered to take; `otherwise` it fits.
+#[cold]
+#[inline(never)]
+fn beyond(sides: &mut Sides<'_>, claim: &Claim, otherwise: bool) -> Fit {
+    let over = claim.end.since(sides.sender.limit).wrapping_add(1);
+    let window = sides.receiver.window;
+    if window != 0 && over <= window && otherwise {
+        // Some send more than was offered. If rules let it pass and the other end takes it,
+        // its acknowledgement must not count as one of data that was never sent.
+        sides.sender.sent = claim.end;
+        *sides.of_sender = *sides.of_sender | Flags::UNACKNOWLEDGED;
+        return Fit::Late(Reason::TcpOvershot);
+    }
+    Fit::Outside(Reason::TcpSeqAbove)
+}
+
 /// Remembers what a segment that counts tells of both ends.
-fn learn(sender: &mut End, receiver: &mut End, segment: &View<'_>, claim: &Claim) {
+#[inline(always)]
+fn learn(sides: &mut Sides<'_>, segment: &View<'_>, claim: &Claim) {
+    let Sides {
+        sender,
+        receiver,
+        of_sender,
+        of_receiver,
+        scale,
+    } = sides;
     // RFC 7323, 2.2: the window of a SYN is never scaled.
     let window = if segment.is_syn() {
         u32::from(segment.window)
     } else {
-        scaled(segment, sender)
+        scaled(segment, *scale)
     };
     let beyond_ack = claim.sack.since(claim.ack);
     sender.window = sender.window.max(window.wrapping_add(beyond_ack));
     if claim.end.after(sender.sent) {
         sender.sent = claim.end;
-        sender.flags = sender.flags | Flags::UNACKNOWLEDGED;
+        **of_sender = **of_sender | Flags::UNACKNOWLEDGED;
     }
-    if segment.acks && (!sender.flags.has(Flags::HAS_ACKED) || claim.ack.after(sender.acked)) {
+    if segment.acks && (!of_sender.has(Flags::HAS_ACKED) || claim.ack.after(sender.acked)) {
         sender.acked = claim.ack;
-        sender.flags = sender.flags | Flags::HAS_ACKED;
+        **of_sender = **of_sender | Flags::HAS_ACKED;
     }
     if receiver.window != 0 && claim.end.after(sender.limit) {
         // It took more than it had offered.
@@ -526,6 +588,6 @@ fn learn(sender: &mut End, receiver: &mut End, segment: &View<'_>, claim: &Claim
         receiver.limit = offered.add(u32::from(window == 0));
     }
     if claim.ack == receiver.sent {
-        receiver.flags = receiver.flags & !Flags::UNACKNOWLEDGED;
+        **of_receiver = **of_receiver & !Flags::UNACKNOWLEDGED;
     }
 }

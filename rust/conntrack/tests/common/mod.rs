@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 use conntrack::{
-    packet::{self, Bytes, Class, Packet},
+    packet::{self, Bytes, Class, Packet, Transport, Ways},
     proto::{Before, Effect, Outcome, State},
     reason::Reason,
     status::Status,
@@ -165,9 +165,24 @@ pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, conntrack::reason::Reason> {
     parsed
 }
 
+/// The short ways, all of them to the same end.
+struct Short;
+
+impl<'a> Ways<'a> for Short {
+    type End = (Tuple, Transport<'a>);
+
+    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End {
+        (tuple, transport)
+    }
+
+    fn turn(self, tuple: Tuple, transport: Transport<'a>) -> Self::End {
+        (tuple, transport)
+    }
+}
+
 /// Where the short way reads a packet, it reads what the long one does.
 pub fn short_way_agrees(family: Family, bytes: Bytes<'_>, parsed: &Result<Packet<'_>, Reason>) {
-    if let Some((tuple, transport)) = packet::usual(family, bytes) {
+    if let Some((tuple, transport)) = packet::usual(family, bytes, Short) {
         let packet = parsed.as_ref().unwrap();
         assert_eq!(packet.classify(), Ok(Class::Flow(tuple)));
         assert_eq!(
@@ -221,7 +236,7 @@ impl Entry {
         let packet = parse(bytes).unwrap();
         let before = Before {
             status: self.status,
-            remaining: self.timeout,
+            expires: Some(self.now.add(self.timeout)),
             timeouts: &self.config.timeouts,
         };
         // Kept as words between packets, as the kernel keeps it.

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+//! SipHash-1-3 (Aumasson, Bernstein 2012) of a fixed number of words, for hash tables.
+//!
+//! Who does not know the key cannot make many keys of a table that fall together. Nobody sees the
+//! hashes, so one round for each word and three at the end are enough (as
+//! Documentation/security/siphash.rst has it). All hashes of a table are of the same number of
+//! words, or hold something that tells them apart: so the block that says the length is left out.
+
+/// The hash of words that are one length for each use, with a secret key.
+#[inline(always)]
+#[must_use]
+pub fn hash<const N: usize>(key: [u64; 2], words: [u64; N]) -> u32 {
+    // CAST: a part of a hash is a hash.
+    sip::<1, 3, N>(key, words) as u32
+}
+
+/// SipHash with `FOR_EACH` rounds for each word, and `LAST` at the end.
+#[inline(always)]
+fn sip<const FOR_EACH: usize, const LAST: usize, const N: usize>(
+    [first, second]: [u64; 2],
+    words: [u64; N],
+) -> u64 {
+    // "somepseudorandomlygeneratedbytes"
+    let mut v = [
+        first ^ 0x736f_6d65_7073_6575,
+        second ^ 0x646f_7261_6e64_6f6d,
+        first ^ 0x6c79_6765_6e65_7261,
+        second ^ 0x7465_6462_7974_6573,
+    ];
+    for word in words {
+        let [a, b, c, d] = v;
+        v = rounds::<FOR_EACH>([a, b, c, d ^ word]);
+        let [a, b, c, d] = v;
+        v = [a ^ word, b, c, d];
+    }
+    let [a, b, c, d] = v;
+    let [a, b, c, d] = rounds::<LAST>([a, b, c ^ 0xff, d]);
+    a ^ b ^ c ^ d
+}
+
+#[inline(always)]
+fn rounds<const COUNT: usize>(mut v: [u64; 4]) -> [u64; 4] {
+    for _ in 0..COUNT {
+        let [a, b, c, d] = v;
+        let a = a.wrapping_add(b);
+        let b = b.rotate_left(13) ^ a;
+        let a = a.rotate_left(32);
+        let c = c.wrapping_add(d);
+        let d = d.rotate_left(16) ^ c;
+        let a = a.wrapping_add(d);
+        let d = d.rotate_left(21) ^ a;
+        let c = c.wrapping_add(b);
+        let b = b.rotate_left(17) ^ c;
+        let c = c.rotate_left(32);
+        v = [a, b, c, d];
+    }
+    v
+}
+
+#[cfg(test)]
+#[allow(deprecated)]
+mod tests {
+    use super::*;
+    use core::hash::{Hasher, SipHasher};
+    use proptest::prelude::*;
+    use std::hash::DefaultHasher;
+
+    /// The last block of SipHash, of so many whole words.
+    fn length(words: usize) -> u64 {
+        (words as u64 * 8) << 56
+    }
+
+    fn of(mut hasher: impl Hasher, words: &[u64]) -> u64 {
+        for word in words {
+            hasher.write(&word.to_le_bytes());
+        }
+        hasher.finish()
+    }
+
+    // The standard library has SipHash-2-4 with any key, and SipHash-1-3 with the key zero.
+    proptest! {
+        #[test]
+        fn as_the_standard_library_has_it(key: [u64; 2], two: [u64; 2], five: [u64; 5]) {
+            let [a, b] = two;
+            let [c, d, e, f, g] = five;
+            let keyed = || SipHasher::new_with_keys(key[0], key[1]);
+            prop_assert_eq!(sip::<2, 4, 3>(key, [a, b, length(2)]), of(keyed(), &two));
+            prop_assert_eq!(sip::<2, 4, 6>(key, [c, d, e, f, g, length(5)]), of(keyed(), &five));
+            let zero = sip::<1, 3, 3>([0; 2], [a, b, length(2)]);
+            prop_assert_eq!(zero, of(DefaultHasher::new(), &two));
+            prop_assert_eq!(hash([0; 2], [a, b, length(2)]), zero as u32);
+            let zero = sip::<1, 3, 6>([0; 2], [c, d, e, f, g, length(5)]);
+            prop_assert_eq!(zero, of(DefaultHasher::new(), &five));
+        }
+    }
+
+    #[test]
+    fn every_bit_of_key_and_words_counts() {
+        let (key, words) = ([1, 2], [3, 4]);
+        let mut seen = vec![hash(key, words)];
+        for bit in 0..64 {
+            for at in 0..2 {
+                let (mut other_key, mut other) = (key, words);
+                other_key[at] ^= 1 << bit;
+                other[at] ^= 1 << bit;
+                seen.extend([hash(other_key, words), hash(key, other)]);
+            }
+        }
+        let all = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), all);
+    }
+}
