@@ -7,7 +7,7 @@ use core::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::time::Ticks;
+use crate::time::{Instant, Ticks};
 
 /// What a setting can hold: a number of 32 bits, or what it stands for.
 pub trait Value: Copy {
@@ -78,6 +78,18 @@ impl Value for Ticks {
     #[inline]
     fn number(self) -> u32 {
         self.as_u32()
+    }
+}
+
+impl Value for Instant {
+    #[inline]
+    fn from_number(number: u32) -> Self {
+        Self::from_ticks(number)
+    }
+
+    #[inline]
+    fn number(self) -> u32 {
+        self.as_ticks()
     }
 }
 

@@ -15,8 +15,8 @@ const NEAR: usize = 8;
 /// go is found among so many but for one time in ten thousand.
 const FAR: usize = 1024;
 
-/// How many buckets, where most of them are empty.
-const FAR_BUCKETS: usize = 1 << 16;
+/// How many buckets, where each may have some empty ones before it.
+const FAR_BUCKETS: usize = 1 << 10;
 
 /// What a connection is worth, least first; among equals the one that ends first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

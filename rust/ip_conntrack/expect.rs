@@ -369,7 +369,7 @@ fn make_room(
 /// Takes out the expectations that `over` says are over. May sleep.
 pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Expectation) -> bool) {
     let table = &shared.expectations().table;
-    let mut from = Some(0);
+    let mut from = (table.entries() != 0).then_some(0);
     while let Some(at) = from {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);

@@ -3,17 +3,23 @@
 
 use core::cell::Cell;
 
-use conntrack::{setting::Setting, time::Ticks};
+use conntrack::{
+    setting::Setting,
+    time::{Instant, Ticks},
+};
 use kernel::sync::rcu;
 use netfilter::{Conn, Net, ReadSide, Worker, HZ};
 
 use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 
-/// How often the table is looked through. Who looks an entry up sees by itself that its time is
-/// over; this is for those that nobody looks up any more.
+/// How often somebody asks whether the table is to be looked through. Who looks an entry up sees by
+/// itself that its time is over; this is for those that nobody looks up any more.
 pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
 /// The same while there is much to do.
 const SOON: Ticks = Ticks::new(1);
+/// It is looked through again when the next entry is over, and not later than so: another that is
+/// over before may have come.
+const LATEST: Ticks = Ticks::from_secs(8, HZ);
 
 /// How many buckets are looked through in one go.
 const SLICE: usize = 256;
@@ -29,28 +35,41 @@ pub(crate) struct Reaper {
     shared: Shared,
     /// Where the next share begins.
     at: Setting<u32>,
+    /// When the table is to be looked through again.
+    due: Setting<Instant>,
+    /// When the first is over of those that this look through has met.
+    first: Setting<Instant>,
 }
 
 impl Reaper {
     pub(crate) fn new(shared: Shared) -> Self {
+        let now = netfilter::now();
         Self {
             shared,
             at: Setting::new(0),
+            due: Setting::new(now),
+            first: Setting::new(now.add(LATEST)),
         }
     }
 
     /// Looks through a share; whether many had expired.
-    fn share(&self) -> bool {
+    fn share(&self, now: Instant) -> bool {
         let (met, ended) = (Cell::new(0_u32), Cell::new(0_u32));
-        let now = netfilter::now();
         let next = walk(&self.shared, self.at.get(), SHARE, Cause::NOBODY, |conn| {
             met.set(met.get().saturating_add(1));
             let over = conn.expired(now);
             ended.set(ended.get().saturating_add(over.into()));
+            if !over && self.first.get().after(conn.expires()) {
+                self.first.set(conn.expires());
+            }
             over
         });
         self.at.set(next.unwrap_or(0));
-        ended.get() > met.get().checked_div(MANY).unwrap_or_default()
+        if next.is_none() {
+            self.due.set(self.first.get());
+            self.first.set(now.add(LATEST));
+        }
+        next.is_some() && ended.get() > met.get().checked_div(MANY).unwrap_or_default()
     }
 }
 
@@ -59,9 +78,12 @@ impl Worker for Reaper {
         expect::sweep(&self.shared, Cause::NOBODY, |expectation| {
             expectation.expired(netfilter::now())
         });
+        let now = netfilter::now();
+        if self.due.get().after(now) {
+            return Some(PERIOD);
+        }
         self.shared.fit();
-        let many = self.share() && self.at.get() != 0;
-        Some(if many { SOON } else { PERIOD })
+        Some(if self.share(now) { SOON } else { PERIOD })
     }
 }
 

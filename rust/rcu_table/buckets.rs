@@ -85,6 +85,19 @@ impl<H: AsRef<[Head]>> Array<H> {
         self.heads
     }
 
+    /// The first hash from `hash` on whose bucket is not empty, or where so many buckets further on
+    /// begin, or the last bucket.
+    fn not_empty(&self, hash: u32, most: usize) -> u32 {
+        let at = ((u64::from(hash) << self.bits) >> u32::BITS) as usize;
+        let rest = self.heads.as_ref().get(at..).unwrap_or_default();
+        let empty = rest.iter().take(most).take_while(|head| head.first() == 0);
+        match empty.count().min(rest.len().saturating_sub(1)) {
+            0 => hash,
+            // CAST: the number of a bucket, with so many bits behind it that it is a hash.
+            empty => ((at.saturating_add(empty) as u64) << (u32::BITS - self.bits)) as u32,
+        }
+    }
+
     /// The head of the bucket of a hash: its high bits are the bucket's number.
     #[inline]
     pub(crate) fn head(&self, hash: u32) -> &Head {
@@ -164,6 +177,17 @@ impl<H: AsRef<[Head]>> Buckets<H> {
             }
             at ^= 1;
         }
+    }
+
+    /// The first hash from `hash` on whose bucket is not empty, or where so many buckets further on
+    /// begin, or the last bucket.
+    ///
+    /// # Safety
+    ///
+    /// A read side must be open.
+    pub(crate) unsafe fn not_empty(&self, hash: u32, most: usize) -> u32 {
+        // SAFETY: the array in use.
+        unsafe { self.array(self.current.load(Ordering::Acquire)) }.not_empty(hash, most)
     }
 
     /// Has `each` move chains, and waits with `grace` until the array before is not used any more.

@@ -23,15 +23,21 @@ pub struct Walk<'g, E: Node, S: Storage> {
     last: u32,
 }
 
+/// How many empty buckets are passed in one go.
+const SKIPPED: usize = 64;
+
 impl<E: Node, S: Storage> Table<E, S> {
-    /// The entries of a bucket from the hash `from` on that belongs to it, by their first keys and
-    /// in the order of their hashes.
+    /// The entries of a bucket, by their first keys and in the order of their hashes: of that which
+    /// the hash `from` belongs to, from there on, or of the next that is not empty.
     ///
     /// Each entry that is in the table all the while is met once by walks that go on where the one
     /// before ends, whatever comes and goes meanwhile, and also if the number of buckets changes.
     pub fn walk<'g, G: ReadSide>(&'g self, from: u32, _read: &'g G) -> Walk<'g, E, S> {
         // SAFETY: a read side is open for as long as the walk is there.
-        let spot = unsafe { self.buckets.spot(from) };
+        let (from, spot) = unsafe {
+            let from = self.buckets.not_empty(from, SKIPPED);
+            (from, self.buckets.spot(from))
+        };
         let last = from | spot.rest;
         Walk {
             table: self,
