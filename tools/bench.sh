@@ -3,7 +3,7 @@
 # bench.sh            : what `make bench` does: what packets and connections cost with the stock tracker
 #                       and with ours, the empty path subtracted, as tables, JSON and a plot
 # bench.sh gate JSON  : what `make test` does: whether packets have become dearer, and what events cost
-#                       while nobody listens, and helpers those whom none reads (a minute)
+#                       while nobody listens, and helpers those whom none reads (two minutes)
 # bench.sh baseline   : what packets cost now is what the gate compares with
 # ONLY= some of packets,memory,stalls,events,cpus,profile  FLOWS= numbers of connections (1000,100000)
 # Of stalls: SITUATIONS= some of grow,expire,proc,netlink,delete  LISTED= how many connections are listed,
@@ -58,24 +58,25 @@ profile() {
 # Instructions: virtual time, in which a nanosecond is one.
 virtual=(--icount --hrtimers --memory "${MEMORY:-1024}")
 
-# Modules that know nothing of events and helpers.
-bare() {
+# without NAME : measures modules that know nothing of events (unheard), or of helpers neither (bare)
+without() {
 	KERNEL_SRC=$("$tools/env/kernel.sh" --source) KERNEL_BUILD=$("$tools/env/kernel.sh" --path)/build \
-		step "building the modules without events and helpers" "$here/bare.log" "$enter" bash -ec '
-		mkdir -p "$1/bare" "$1/bare.stripped"
-		make -C /build M=/checkout MO="$1/bare" KRUSTFLAGS="--cfg ip_conntrack_bare" -j"$(nproc)" modules
-		rm -f "$1/bare.stripped"/*
-		for module in "$1"/bare/*.ko; do strip --strip-debug -o "$1/bare.stripped/${module##*/}" "$module"; done' bare "$inside"
+		step "building the modules without what is measured ($1)" "$here/$1.log" "$enter" bash -ec '
+		mkdir -p "$1/$2" "$1/$2.stripped"
+		make -C /build M=/checkout MO="$1/$2" KRUSTFLAGS="--cfg ip_conntrack_$2" -j"$(nproc)" modules
+		rm -f "$1/$2.stripped"/*
+		for module in "$1/$2"/*.ko; do strip --strip-debug -o "$1/$2.stripped/${module##*/}" "$module"; done' without "$inside" "$1"
+	MODULES=$inside/$1.stripped trackers=empty,ours measure "without-$1" quick "${virtual[@]}"
 }
 
 case $mode in
 gate)
 	measure gate quick "${virtual[@]}"
-	bare
-	MODULES=$inside/bare.stripped trackers=empty,ours measure without quick "${virtual[@]}"
+	without unheard
+	without bare
 	mkdir -p "$(dirname "$2")"
 	"$enter" python3 /checkout/tools/bench.py gate "$inside/gate/bench.json" $baseline "/cache/${2#"$cache"/}" \
-		--without "$inside/without/bench.json"
+		--unheard "$inside/without-unheard/bench.json" --bare "$inside/without-bare/bench.json"
 	;;
 baseline)
 	measure gate quick "${virtual[@]}"

@@ -25,24 +25,37 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
     if ctinfo.direction() == Direction::Reply {
         return Verdict::Accept;
     }
-    let plain = conn.session().is_none() && !conn.is_listened();
-    let verdict = match skb.conn() {
+    match skb.conn() {
         Some((conn, _)) if !status.contains(Status::DYING) => {
-            if !plain {
-                // Before others find it, so that they hear of its begin first.
-                conn.note(birth(&conn));
+            if conn.is_listened() || conn.session().is_some() {
+                begin(net, skb, conn, ctinfo, read)
+            } else {
+                insert(net, skb, conn, ctinfo, read)
             }
-            insert(net, skb, conn, ctinfo, read)
         }
         _ => {
             net.tracker().counts.event(Event::InsertFailed);
             Verdict::Drop
         }
-    };
-    if verdict == Verdict::Accept && !plain {
-        return finish(net, skb, read);
     }
-    verdict
+}
+
+/// A connection begins that users hear of, or that a helper reads.
+#[cold]
+#[inline(never)]
+fn begin(
+    net: &Net<Namespace>,
+    skb: &mut Skb,
+    conn: Ref<Conn>,
+    ctinfo: CtInfo,
+    read: ReadSide<'_>,
+) -> Verdict {
+    // Before others find it, so that they hear of its begin first.
+    conn.note(birth(&conn));
+    match insert(net, skb, conn, ctinfo, read) {
+        Verdict::Accept => finish(net, skb, read),
+        verdict => verdict,
+    }
 }
 
 /// The packet has come through: what it announces was not kept out before, and users hear of it.
@@ -55,6 +68,7 @@ fn finish(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
     verdict
 }
 
+#[inline(always)] // Into the way of those of which nobody hears.
 fn insert(
     net: &Net<Namespace>,
     skb: &mut Skb,

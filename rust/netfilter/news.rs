@@ -33,7 +33,7 @@ const fn missed(word: u64) -> Events {
 
 /// Whether anything is told at all: what that costs is measured beside modules that know of nothing
 /// (tools/bench.sh).
-pub const TOLD: bool = !cfg!(ip_conntrack_bare);
+pub const TOLD: bool = !cfg!(any(ip_conntrack_bare, ip_conntrack_unheard));
 
 impl Conn {
     #[inline]
