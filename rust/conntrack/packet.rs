@@ -45,6 +45,31 @@ pub enum Transport<'a> {
     Other,
 }
 
+impl Transport<'_> {
+    /// What a transport header says of which the tuple says all that makes a difference to
+    /// connections.
+    #[inline]
+    #[must_use]
+    pub fn of(tuple: &Tuple) -> Option<Self> {
+        let [kind, code] = tuple.dst_id();
+        let id = tuple.src_id();
+        let icmp = IcmpView { kind, code, id };
+        Some(match (tuple.protocol(), tuple.family()) {
+            (protocol::UDP, _) => Self::Udp(UdpView { has_checksum: true }),
+            (protocol::ICMP, Family::Ipv4) => Self::Icmp(icmp),
+            (protocol::ICMPV6, Family::Ipv6) => Self::Icmpv6(icmp),
+            _ => return None,
+        })
+    }
+
+    /// Whether the state of its protocol is more than a word, and changed by one packet at a time.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_lock(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Sctp(_))
+    }
+}
+
 /// A checksum that the caller can verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksum {
@@ -110,25 +135,23 @@ pub fn tuple_of(family: Family, bytes: Bytes<'_>) -> Option<Tuple> {
     })
 }
 
-/// What becomes of a packet of the usual form. Each kind of packet has a copy of its own of
-/// [`Ways::flow`], where the compiler knows the kind.
+/// What becomes of a packet that was read in the quickest way. Each kind of packet has a copy of its
+/// own of [`Ways::flow`], where the compiler knows the kind.
 pub trait Ways<'a>: Sized {
     /// What comes of it.
     type End;
 
-    /// A packet as most of its protocol are.
+    /// A packet of a flow.
     fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End;
-
-    /// One that begins or ends something.
-    fn turn(self, tuple: Tuple, transport: Transport<'a>) -> Self::End;
 }
 
-/// A packet of the usual form, read in the quickest way: TCP, UDP or an echo, without options of the
-/// network header, whole, and all of its headers within what lies at hand in `bytes`.
+/// A packet of the usual form, read in the quickest way: UDP, a TCP segment that acknowledges and
+/// does no more, or an echo, without options of the network header, whole, and all of its headers
+/// within what lies at hand in `bytes`.
 ///
 /// `None` says nothing of the packet: [`Packet::parse`] does.
 #[inline(always)]
-pub fn usual<'a, W: Ways<'a>>(family: Family, bytes: Bytes<'a>, ways: W) -> Option<W::End> {
+pub fn quick<'a, W: Ways<'a>>(family: Family, bytes: Bytes<'a>, ways: W) -> Option<W::End> {
     match family {
         Family::Ipv4 => {
             let (network, at) = ip::usual_v4(bytes)?;
@@ -150,41 +173,57 @@ fn transport<'a, W: Ways<'a>>(
     at: usize,
     ways: W,
 ) -> Option<W::End> {
-    Some(match (network.protocol, family) {
+    match (network.protocol, family) {
         (protocol::UDP, _) => {
-            let view = udp::usual(bytes, at)?;
-            let ports = bytes.read_here(at)?;
-            ways.flow(
-                network.tuple(family, protocol::UDP, ports),
-                Transport::Udp(view),
-            )
+            let (ports, view) = udp::usual(bytes, at)?;
+            let tuple = network.tuple(family, protocol::UDP, ports);
+            Some(ways.flow(tuple, Transport::Udp(view)))
         }
         (protocol::TCP, _) => {
-            let ports = bytes.read_here(at)?;
+            let (ports, view) = tcp::acknowledgement(bytes, at)?;
             let tuple = network.tuple(family, protocol::TCP, ports);
-            match tcp::acknowledgement(bytes, at) {
-                Some(view) => ways.flow(tuple, Transport::Tcp(view)),
-                None => ways.turn(tuple, Transport::Tcp(tcp::usual(bytes.again(), at)?)),
-            }
+            Some(ways.flow(tuple, Transport::Tcp(view)))
         }
         (protocol::ICMP, Family::Ipv4) => {
             let view = icmp::usual(bytes, at, icmp::ECHOES)?;
             let ids = [view.id, [view.kind, view.code]];
-            ways.flow(
-                network.tuple(family, protocol::ICMP, ids),
-                Transport::Icmp(view),
-            )
+            let tuple = network.tuple(family, protocol::ICMP, ids);
+            Some(ways.flow(tuple, Transport::Icmp(view)))
         }
         (protocol::ICMPV6, Family::Ipv6) => {
             let view = icmp::usual(bytes, at, icmpv6::ECHOES)?;
             let ids = [view.id, [view.kind, view.code]];
-            ways.flow(
-                network.tuple(family, protocol::ICMPV6, ids),
-                Transport::Icmpv6(view),
-            )
+            let tuple = network.tuple(family, protocol::ICMPV6, ids);
+            Some(ways.flow(tuple, Transport::Icmpv6(view)))
         }
-        _ => return None,
-    })
+        _ => None,
+    }
+}
+
+/// A packet of the usual form, with any TCP segment: its tuple, and what its transport header says.
+pub fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Tuple, Transport<'_>)> {
+    let (network, at) = match family {
+        Family::Ipv4 => ip::usual_v4(bytes)?,
+        Family::Ipv6 => ip::usual_v6(bytes)?,
+    };
+    if network.protocol == protocol::TCP {
+        let (ports, view) = tcp::usual(bytes, at)?;
+        let tuple = network.tuple(family, protocol::TCP, ports);
+        return Some((tuple, Transport::Tcp(view)));
+    }
+    transport(family, &network, bytes, at, Read)
+}
+
+/// To read a packet, and no more.
+struct Read;
+
+impl<'a> Ways<'a> for Read {
+    type End = (Tuple, Transport<'a>);
+
+    #[inline(always)]
+    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End {
+        (tuple, transport)
+    }
 }
 
 impl<'a> Packet<'a> {

@@ -6,55 +6,77 @@
 //! Documentation/security/siphash.rst has it). All hashes of a table are of the same number of
 //! words, or hold something that tells them apart: so the block that says the length is left out.
 
-/// The hash of words that are one length for each use, with a secret key.
-#[inline(always)]
-#[must_use]
-pub fn hash<const N: usize>(key: [u64; 2], words: [u64; N]) -> u32 {
-    // CAST: a part of a hash is a hash.
-    sip::<1, 3, N>(key, words) as u32
-}
+/// A secret key, as far as it can be worked in before there are words.
+#[derive(Clone, Copy)]
+pub struct Key([u64; 4]);
 
-/// SipHash with `FOR_EACH` rounds for each word, and `LAST` at the end.
-#[inline(always)]
-fn sip<const FOR_EACH: usize, const LAST: usize, const N: usize>(
-    [first, second]: [u64; 2],
-    words: [u64; N],
-) -> u64 {
-    // "somepseudorandomlygeneratedbytes"
-    let mut v = [
-        first ^ 0x736f_6d65_7073_6575,
-        second ^ 0x646f_7261_6e64_6f6d,
-        first ^ 0x6c79_6765_6e65_7261,
-        second ^ 0x7465_6462_7974_6573,
-    ];
-    for word in words {
-        let [a, b, c, d] = v;
-        v = rounds::<FOR_EACH>([a, b, c, d ^ word]);
-        let [a, b, c, d] = v;
-        v = [a ^ word, b, c, d];
+impl Key {
+    /// The key of two words.
+    #[must_use]
+    pub fn new([first, second]: [u64; 2]) -> Self {
+        // "somepseudorandomlygeneratedbytes"
+        let [a, b] = quarter([
+            first ^ 0x736f_6d65_7073_6575,
+            second ^ 0x646f_7261_6e64_6f6d,
+        ]);
+        Self([
+            a,
+            b,
+            first ^ 0x6c79_6765_6e65_7261,
+            second ^ 0x7465_6462_7974_6573,
+        ])
     }
-    let [a, b, c, d] = v;
-    let [a, b, c, d] = rounds::<LAST>([a, b, c ^ 0xff, d]);
-    a ^ b ^ c ^ d
+
+    /// The hash of words, of one number of them for each use.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash<const N: usize>(&self, words: [u64; N]) -> u32 {
+        // CAST: a part of a hash is a hash.
+        self.sip::<1, 3, N>(words) as u32
+    }
+
+    /// SipHash with `FOR_EACH` rounds for each word, and `LAST` at the end.
+    #[inline(always)]
+    fn sip<const FOR_EACH: usize, const LAST: usize, const N: usize>(
+        &self,
+        words: [u64; N],
+    ) -> u64 {
+        let mut v = self.0;
+        for word in words {
+            let [a, b, c, d] = v;
+            let [a, b, c, d] = rounds::<FOR_EACH>([a, b, c, d ^ word]);
+            let [a, b] = quarter([a ^ word, b]);
+            v = [a, b, c, d];
+        }
+        let [a, b, c, d] = v;
+        let [a, b, c, d] = rounds::<LAST>([a, b, c ^ 0xff, d]);
+        a ^ b ^ c ^ d
+    }
 }
 
+/// So many rounds, each from its second quarter on: the first one is done, and that of the round
+/// behind the last is left.
 #[inline(always)]
 fn rounds<const COUNT: usize>(mut v: [u64; 4]) -> [u64; 4] {
-    for _ in 0..COUNT {
+    for at in 0..COUNT {
         let [a, b, c, d] = v;
-        let a = a.wrapping_add(b);
-        let b = b.rotate_left(13) ^ a;
-        let a = a.rotate_left(32);
+        let [a, b] = if at == 0 { [a, b] } else { quarter([a, b]) };
         let c = c.wrapping_add(d);
         let d = d.rotate_left(16) ^ c;
         let a = a.wrapping_add(d);
         let d = d.rotate_left(21) ^ a;
         let c = c.wrapping_add(b);
         let b = b.rotate_left(17) ^ c;
-        let c = c.rotate_left(32);
-        v = [a, b, c, d];
+        v = [a, b, c.rotate_left(32), d];
     }
     v
+}
+
+/// The first quarter of a round: what it does to the first two before these meet the others.
+#[inline(always)]
+fn quarter([a, b]: [u64; 2]) -> [u64; 2] {
+    let a = a.wrapping_add(b);
+    [a.rotate_left(32), b.rotate_left(13) ^ a]
 }
 
 #[cfg(test)]
@@ -84,12 +106,12 @@ mod tests {
             let [a, b] = two;
             let [c, d, e, f, g] = five;
             let keyed = || SipHasher::new_with_keys(key[0], key[1]);
-            prop_assert_eq!(sip::<2, 4, 3>(key, [a, b, length(2)]), of(keyed(), &two));
-            prop_assert_eq!(sip::<2, 4, 6>(key, [c, d, e, f, g, length(5)]), of(keyed(), &five));
-            let zero = sip::<1, 3, 3>([0; 2], [a, b, length(2)]);
+            prop_assert_eq!(Key::new(key).sip::<2, 4, 3>([a, b, length(2)]), of(keyed(), &two));
+            prop_assert_eq!(Key::new(key).sip::<2, 4, 6>([c, d, e, f, g, length(5)]), of(keyed(), &five));
+            let zero = Key::new([0; 2]).sip::<1, 3, 3>([a, b, length(2)]);
             prop_assert_eq!(zero, of(DefaultHasher::new(), &two));
-            prop_assert_eq!(hash([0; 2], [a, b, length(2)]), zero as u32);
-            let zero = sip::<1, 3, 6>([0; 2], [c, d, e, f, g, length(5)]);
+            prop_assert_eq!(Key::new([0; 2]).hash([a, b, length(2)]), zero as u32);
+            let zero = Key::new([0; 2]).sip::<1, 3, 6>([c, d, e, f, g, length(5)]);
             prop_assert_eq!(zero, of(DefaultHasher::new(), &five));
         }
     }
@@ -97,13 +119,13 @@ mod tests {
     #[test]
     fn every_bit_of_key_and_words_counts() {
         let (key, words) = ([1, 2], [3, 4]);
-        let mut seen = vec![hash(key, words)];
+        let mut seen = vec![Key::new(key).hash(words)];
         for bit in 0..64 {
             for at in 0..2 {
                 let (mut other_key, mut other) = (key, words);
                 other_key[at] ^= 1 << bit;
                 other[at] ^= 1 << bit;
-                seen.extend([hash(other_key, words), hash(key, other)]);
+                seen.extend([Key::new(other_key).hash(words), Key::new(key).hash(other)]);
             }
         }
         let all = seen.len();

@@ -3,6 +3,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use zerocopy::{transmute, transmute_ref};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
+
 use crate::wire::{icmp, icmpv6};
 
 /// Transport protocols (linux/in.h).
@@ -113,7 +116,7 @@ impl Direction {
 }
 
 /// What tells one flow from another, in the layout of `struct nf_conntrack_tuple`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, PartialEq, Eq)]
 #[repr(C)]
 pub struct Tuple {
     /// Words of the source address as they lie in the packet; IPv4 in the first.
@@ -266,16 +269,42 @@ impl Tuple {
         self.dst_id
     }
 
-    /// Whether it tells of the same flow; the direction does not count.
-    #[inline]
+    /// Whether it tells of the same flow; the direction does not count, and of an IPv4 address only
+    /// the first word does.
+    #[inline(always)]
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        self.src == other.src
-            && self.dst == other.dst
-            && self.src_id == other.src_id
-            && self.dst_id == other.dst_id
-            && self.protocol == other.protocol
-            && self.family == other.family
+        let [s0, s1, s2, s3, ids, d0, d1, d2, d3, rest] = *self.words();
+        let [t0, t1, t2, t3, jds, e0, e1, e2, e3, test] = *other.words();
+        let direction = u32::from_ne_bytes([0, 0, 0, u8::MAX]);
+        // Without branches: nearly always it is the same, for the hashes were.
+        let different = (s0 ^ t0) | (d0 ^ e0) | (ids ^ jds) | ((rest ^ test) & !direction);
+        if other.family() == Family::Ipv4 {
+            return different == 0;
+        }
+        let src = (s1 ^ t1) | (s2 ^ t2) | (s3 ^ t3);
+        let dst = (d1 ^ e1) | (d2 ^ e2) | (d3 ^ e3);
+        different | src | dst == 0
+    }
+
+    /// All of it, to be handed over without memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn to_numbers(self) -> [u64; 5] {
+        transmute!(self)
+    }
+
+    /// The tuple behind numbers that [`Self::to_numbers`] has given.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_numbers(numbers: [u64; 5]) -> Self {
+        transmute!(numbers)
+    }
+
+    /// All of it, as it lies in memory.
+    #[inline(always)]
+    fn words(&self) -> &[u32; 10] {
+        transmute_ref!(self)
     }
 
     /// The tuple that an answer has; `None` where nothing answers (some ICMP types).
@@ -317,15 +346,15 @@ impl Tuple {
         let [s0, s1, s2, s3] = self.src;
         let [d0, d1, d2, d3] = self.dst;
         if self.family() == Family::Ipv4 {
-            let end = |address, id| u64::from(id) << 32 | u64::from(address);
+            let end = |address, id| (u64::from(id) << 32) | u64::from(address);
             let [one, other] = sorted(end(s0, src_id), end(d0, dst_id));
             return HashWords::Ipv4([high(one, protocol), high(other, zone)]);
         }
         let src = ([join(s0, s1), join(s2, s3)], src_id);
         let dst = ([join(d0, d1), join(d2, d3)], dst_id);
         let [([a, b], one), ([c, d], other)] = sorted(src, dst);
-        let ids = u64::from(one) << 16 | u64::from(other);
-        HashWords::Ipv6([a, b, c, d, high(ids | u64::from(protocol) << 32, zone)])
+        let ids = (u64::from(one) << 16) | u64::from(other);
+        HashWords::Ipv6([a, b, c, d, high(ids | (u64::from(protocol) << 32), zone)])
     }
 }
 
@@ -448,6 +477,7 @@ mod tests {
         fn direction_does_not_tell_flows_apart(tuple in any_tuple()) {
             let reply = tuple.with_direction(Direction::Reply);
             prop_assert!(tuple.matches(&reply));
+            prop_assert_eq!(Tuple::of_numbers(reply.to_numbers()), reply);
             prop_assert_eq!(tuple.hash_words(7), reply.hash_words(7));
             prop_assert_ne!(tuple.hash_words(7), tuple.hash_words(8));
         }

@@ -154,7 +154,7 @@ impl Expectations {
             let (_, oldest) = least.get()?;
             core::ptr::eq(oldest, expectation).then_some(())
         });
-        (count.get(), oldest.map(|(oldest, _)| oldest))
+        (count.get(), oldest.map(|(oldest, ())| oldest))
     }
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn take(
     let tracker = net.tracker();
     let expectations = tracker.shared.expectations();
     let now = netfilter::now();
-    let (found, _) =
+    let (found, ()) =
         expectations
             .table
             .find(target(net, zone, tuple), &read, |expectation, key| {

@@ -10,7 +10,7 @@ use kernel::{
     prelude::*,
     sync::{rcu, Arc},
 };
-use netfilter::{Cache, Conn, Connections, HashKey, Net, ReadSide, Templates};
+use netfilter::{Cache, Conn, Connections, HashKey, Net, Packets, ReadSide, Templates};
 use rcu_table::{Insert, Ref};
 
 use crate::{
@@ -216,16 +216,25 @@ impl Shared {
         hash: u32,
         read: ReadSide<'_>,
     ) -> Option<(Ref<Conn>, Direction)> {
-        let (seen, direction) = self.table().find(hash, &read, |conn, key| {
-            netfilter::direction(conn, key, tuple, zone, net.census())
-        })?;
-        if seen.expired(netfilter::now()) {
-            if let Some(conn) = seen.get() {
-                self.kill(&conn);
-            }
+        let packets = Packets {
+            tuple,
+            zone,
+            census: net.census(),
+        };
+        let (seen, direction) = self.table().seek(hash, &read, packets)?;
+        let conn = seen.get()?;
+        if conn.expires().remaining(netfilter::now()).is_none() {
+            self.expired(conn);
             return None;
         }
-        Some((seen.get()?, direction))
+        Some((conn, direction))
+    }
+
+    /// A connection was met whose time is over.
+    #[cold]
+    #[inline(never)]
+    fn expired(&self, conn: Ref<Conn>) {
+        self.kill(&conn);
     }
 
     /// Puts a connection into the table.

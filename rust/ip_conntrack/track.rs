@@ -5,10 +5,10 @@ use conntrack::{
     ctinfo::CtInfo,
     event::Events,
     packet::{self, Class, Packet, Transport, Ways},
-    proto::{self, Before, Kept, Outcome, State},
+    proto::{self, Before, Kept, Outcome, State, WORDS},
     reason::Reason,
     status::Status,
-    time::Instant,
+    time::{Instant, Ticks},
     timeouts::Config,
     tuple::{protocol, Direction, Tuple},
     zone::Zone,
@@ -49,7 +49,7 @@ const ROUNDS: usize = 8;
 #[inline(always)]
 pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
     if context.skb.is_unmarked() && !to_be_verified(context) {
-        match packet::usual(context.family(), context.skb.linear(), Usual(context)) {
+        match packet::quick(context.family(), context.skb.linear(), Quick(context)) {
             Some(Decision::Done) => return Verdict::Accept,
             Some(decision) => return carry_out(&mut context.again(), decision),
             None => {}
@@ -58,17 +58,31 @@ pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
     unusual(&mut context.again())
 }
 
-/// A packet of which something was said, or which is not of the usual form.
+/// A packet that could not be read in the quickest way, or of which something was said.
 #[inline(never)]
 fn unusual(context: &mut Context<'_, Namespace>) -> Verdict {
     let template = match context.skb.attached() {
-        Attached::None => None,
+        Attached::None => {
+            if let Some(decision) = usual(context) {
+                return carry_out(context, decision);
+            }
+            None
+        }
         // Seen before (loopback), or not to be tracked (a rule in the raw table).
         Attached::Conn(..) | Attached::Untracked => return Verdict::Accept,
         Attached::Template(_) => context.skb.take_template(),
     };
     let decision = decide(context, template.as_deref());
     carry_out(context, decision)
+}
+
+/// What becomes of a packet of the usual form that no rule wishes anything for; `None` of any other.
+fn usual(context: &Context<'_, Namespace>) -> Option<Decision> {
+    if to_be_verified(context) {
+        return None;
+    }
+    let (tuple, transport) = packet::usual(context.family(), context.skb.linear())?;
+    Some(flow(context, &transport, &tuple, None))
 }
 
 /// Whether the packet's checksum is to be verified, and nobody has done that yet.
@@ -168,14 +182,14 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
     }
 }
 
-/// What becomes of packets of the usual form that no rule wishes anything for.
-struct Usual<'a, 'b>(&'a Context<'b, Namespace>);
+/// What becomes of packets that no rule wishes anything for, and that were read in the quickest way.
+struct Quick<'a, 'b>(&'a Context<'b, Namespace>);
 
-impl<'a> Ways<'a> for Usual<'a, '_> {
+impl<'a> Ways<'a> for Quick<'a, '_> {
     type End = Decision;
 
-    // What is passed to functions that are not compiled into this one has to be in memory. So it is
-    // copied there where such a function is called, and nowhere else.
+    // What is passed to functions that are not compiled into this one has to be in memory, so they
+    // get next to nothing, and read the packet again.
     #[inline(always)]
     fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Decision {
         let Context { net, read, .. } = *self.0;
@@ -183,36 +197,56 @@ impl<'a> Ways<'a> for Usual<'a, '_> {
         let zone = Zone::DEFAULT;
         let hash = shared.hash(net, zone.id(Direction::Original), &tuple);
         let Some((conn, direction)) = shared.find_hashed(net, zone, &tuple, hash, read) else {
-            let (tuple, transport) = (tuple, transport);
-            return open(self.0, &transport, &tuple, hash, zone, None);
+            let [a, b, c, d, e] = tuple.to_numbers();
+            return unknown(self.0, hash, a, b, c, d, e);
         };
-        let now = netfilter::now();
         let glance = conn.glance();
-        let outcome = ask(net, &conn, glance, direction, &transport, now);
-        if let Outcome::Accept(effect) = outcome {
-            let seen = match direction {
-                Direction::Original => Status::NONE,
-                Direction::Reply => Status::SEEN_REPLY,
-            };
-            if let Some(timeout) = effect.timeout {
-                if glance.stays(effect.set | seen) && !effect.moved && effect.remark.is_none() {
-                    conn.restart(now, timeout);
-                    self.0
-                        .skb
-                        .attach_first(conn, ctinfo(glance.status(), direction));
-                    return Decision::Done;
-                }
+        if glance.stays(proto::settled(&transport, direction)) {
+            let now = netfilter::now();
+            let question = question(net, &conn, glance, direction, &transport, now);
+            let lock = transport.has_lock();
+            if let Some(timeout) = Conn::with_state(&conn, lock, Stay(question)) {
+                conn.restart(now, timeout);
+                let ctinfo = ctinfo(glance.status(), direction);
+                self.0.skb.attach_first(conn, ctinfo);
+                return Decision::Done;
             }
         }
-        let (tuple, transport, outcome) = (tuple, transport, outcome);
-        settle(self.0, conn, direction, now, outcome)
-            .unwrap_or_else(|| flow(self.0, &transport, &tuple, None))
+        known(self.0, conn, direction)
     }
+}
 
-    #[inline(always)]
-    fn turn(self, tuple: Tuple, transport: Transport<'a>) -> Decision {
-        flow(self.0, &transport, &tuple, None)
+/// A packet that no connection knows; its tuple is in numbers, for these need not be in memory.
+#[inline(never)]
+fn unknown(
+    context: &Context<'_, Namespace>,
+    hash: u32,
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    e: u64,
+) -> Decision {
+    let tuple = Tuple::of_numbers([a, b, c, d, e]);
+    let transport = Transport::of(&tuple).or_else(|| {
+        let read = packet::usual(context.family(), context.skb.linear());
+        read.map(|(_, transport)| transport)
+    });
+    match transport {
+        Some(transport) => open(context, &transport, &tuple, hash, Zone::DEFAULT, None),
+        None => decide(context, None), // Not reached: it was read so before.
     }
+}
+
+/// A packet of the usual form that may change its connection.
+#[inline(never)]
+fn known(context: &Context<'_, Namespace>, conn: Ref<Conn>, direction: Direction) -> Decision {
+    if let Some((_, transport)) = packet::usual(context.family(), context.skb.linear()) {
+        if let Some(decision) = settle(context, conn, direction, &transport) {
+            return decision;
+        }
+    }
+    decide(context, None)
 }
 
 /// What becomes of a packet.
@@ -271,9 +305,7 @@ fn flow(
         else {
             return open(context, transport, tuple, hash, zone, template);
         };
-        let now = netfilter::now();
-        let outcome = ask(net, &conn, conn.glance(), direction, transport, now);
-        if let Some(decision) = settle(context, conn, direction, now, outcome) {
+        if let Some(decision) = settle(context, conn, direction, transport) {
             return decision;
         }
     }
@@ -287,11 +319,14 @@ fn settle(
     context: &Context<'_, Namespace>,
     conn: Ref<Conn>,
     direction: Direction,
-    now: Instant,
-    outcome: Outcome,
+    transport: &Transport<'_>,
 ) -> Option<Decision> {
-    let shared = &context.net.tracker().shared;
-    let ctinfo = ctinfo(conn.status(), direction);
+    let net = context.net;
+    let shared = &net.tracker().shared;
+    let (glance, now) = (conn.glance(), netfilter::now());
+    let question = question(net, &conn, glance, direction, transport, now);
+    let outcome = Conn::with_state(&conn, transport.has_lock(), Update(question));
+    let ctinfo = ctinfo(glance.status(), direction);
     Some(match outcome {
         Outcome::Accept(effect) => {
             conn.set_and_note(effect.set, Events::ASSURED);
@@ -355,32 +390,6 @@ fn ctinfo(status: Status, direction: Direction) -> CtInfo {
     }
 }
 
-/// What a packet does to its connection, as the engine has it.
-#[inline(always)]
-fn ask(
-    net: &Net<Namespace>,
-    conn: &Ref<Conn>,
-    glance: Glance,
-    direction: Direction,
-    transport: &Transport<'_>,
-    now: Instant,
-) -> Outcome {
-    let config = &net.tracker().config;
-    let locked = matches!(transport, Transport::Tcp(_) | Transport::Sctp(_));
-    let packet = Question {
-        transport,
-        direction,
-        before: Before {
-            status: glance.status(),
-            expires: Some(conn.expires()),
-            timeouts: conn.timeouts().unwrap_or(&config.timeouts),
-        },
-        now,
-        config,
-    };
-    Conn::with_state(conn, locked, packet)
-}
-
 /// What the engine is asked of a packet.
 struct Question<'a, 'b> {
     transport: &'a Transport<'b>,
@@ -390,18 +399,63 @@ struct Question<'a, 'b> {
     config: &'a Config,
 }
 
-impl Change for Question<'_, '_> {
-    type Result = Outcome;
+#[inline(always)]
+fn question<'a, 'b>(
+    net: &'a Net<Namespace>,
+    conn: &'a Conn,
+    glance: Glance,
+    direction: Direction,
+    transport: &'a Transport<'b>,
+    now: Instant,
+) -> Question<'a, 'b> {
+    let config = &net.tracker().config;
+    Question {
+        transport,
+        direction,
+        before: Before {
+            status: glance.status(),
+            expires: Some(conn.expires()),
+            timeouts: conn.timeouts().unwrap_or(&config.timeouts),
+        },
+        now,
+        config,
+    }
+}
+
+/// What a packet does to a connection that it does not change.
+struct Stay<'a, 'b>(Question<'a, 'b>);
+
+impl Change for Stay<'_, '_> {
+    type Result = Option<Ticks>;
 
     #[inline(always)]
-    fn change(self, state: &mut Kept) -> Outcome {
-        let Self {
+    fn change(self, state: &mut Kept) -> Option<Ticks> {
+        let Question {
             transport,
             direction,
             before,
             now,
             config,
-        } = self;
+        } = self.0;
+        proto::stay(state, transport, direction, before, now, config)
+    }
+}
+
+/// What a packet does to its connection.
+struct Update<'a, 'b>(Question<'a, 'b>);
+
+impl Change for Update<'_, '_> {
+    type Result = Outcome;
+
+    #[inline(always)]
+    fn change(self, state: &mut Kept) -> Outcome {
+        let Question {
+            transport,
+            direction,
+            before,
+            now,
+            config,
+        } = self.0;
         proto::update(state, transport, direction, before, now, config)
     }
 }
@@ -432,27 +486,12 @@ fn open(
     let Some(reply) = tuple.invert() else {
         return Decision::Invalid(Reason::IcmpNotRequest);
     };
-    let mut state = match State::open(transport, config) {
-        Ok(state) => state,
+    let timeouts = template.and_then(Conn::timeouts);
+    let timeouts = timeouts.unwrap_or(&config.timeouts);
+    let (mut state, now) = ([0; WORDS], netfilter::now());
+    let effect = match proto::begin(&mut state, transport, timeouts, now, config) {
+        Ok(effect) => effect,
         Err(reason) => return Decision::Invalid(reason),
-    };
-    let first = state.update(
-        transport,
-        Direction::Original,
-        Before::new(
-            template
-                .and_then(Conn::timeouts)
-                .unwrap_or(&config.timeouts),
-        ),
-        netfilter::now(),
-        config,
-    );
-    let effect = match first {
-        Outcome::Accept(effect) => effect,
-        Outcome::Invalid(reason) | Outcome::Shorten(reason, _) => {
-            return Decision::Invalid(reason);
-        }
-        Outcome::Kill | Outcome::Repeat => return Decision::Invalid(Reason::TcpNotNew),
     };
     if net.census().len() >= tracker.shared.max() && !evict::make_room(net, hash, context.read) {
         if !netfilter::limited() {
@@ -465,10 +504,14 @@ fn open(
         && !expect::any(net)
         && !helpers::may_be_assigned(tracker, tuple)
         && !tracker.has_labels();
-    let mut origin = Origin::new(tracker);
-    if !plain && origin.search(context, tuple, zone, template).is_err() {
-        return no_room(config, Reason::NoMemory);
-    }
+    let origin = if plain {
+        Origin::new(tracker)
+    } else {
+        match Origin::search(context, tuple, zone, template) {
+            Ok(origin) => origin,
+            Err(_) => return no_room(config, Reason::NoMemory),
+        }
+    };
     let (ctinfo, born) = match origin.master {
         Some(_) => (CtInfo::Related, Status::EXPECTED),
         None => (CtInfo::New, Status::NONE),
@@ -482,7 +525,7 @@ fn open(
         original: tuple,
         reply: &reply,
         hashes,
-        state,
+        state: &state,
         timeout: effect.timeout.unwrap_or_default(),
         status: effect.set | born,
         master: origin.master,
@@ -526,20 +569,20 @@ impl Origin {
     #[cold]
     #[inline(never)]
     fn search(
-        &mut self,
         context: &Context<'_, Namespace>,
         tuple: &Tuple,
         zone: Zone,
         template: Option<&Conn>,
-    ) -> Result {
+    ) -> Result<Self> {
         let tracker = context.net.tracker();
+        let mut origin = Self::new(tracker);
         let expectation = expect::take(context.net, zone, tuple, context.read);
         let wishes = template.and_then(Conn::extension).map(Extension::extras);
         let masks = wishes.and_then(|wishes| wishes.masks);
         // As with stock: where events are told if somebody listens, no rule asks for more.
         let asked = masks.is_some() && tracker.usual.events() == 0;
-        self.features = self.features.with(Features::EVENTS, asked);
-        self.extension = Extension::new(Extras {
+        origin.features = origin.features.with(Features::EVENTS, asked);
+        origin.extension = Extension::new(Extras {
             session: session(context, tuple, expectation.as_deref(), template)?,
             labels: tracker.has_labels(),
             timeouts: wishes
@@ -549,10 +592,10 @@ impl Origin {
             shifts: None,
         })?;
         if let Some(expectation) = expectation {
-            self.marks = expectation.master().marks();
-            self.master = Some(expectation.master().clone());
+            origin.marks = expectation.master().marks();
+            origin.master = Some(expectation.master().clone());
         }
-        Ok(())
+        Ok(origin)
     }
 }
 

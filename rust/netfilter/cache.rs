@@ -35,7 +35,7 @@ impl Cache {
         })
     }
 
-    /// Zeroed memory for one connection, with room for its account if it has one; callable from
+    /// Memory for one connection, with room for its account if it has one; callable from
     /// any context.
     #[inline]
     pub(crate) fn alloc(&self, features: Features) -> Option<NonNull<Conn>> {

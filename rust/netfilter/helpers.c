@@ -58,6 +58,25 @@ void ipct_spin_lock_bh(spinlock_t *lock)
 	spin_lock_bh(lock);
 }
 
+bool ipct_spin_lock_packet(spinlock_t *lock)
+{
+	bool on = !in_softirq();
+
+	if (unlikely(on))
+		spin_lock_bh(lock);
+	else
+		spin_lock(lock);
+	return on;
+}
+
+void ipct_spin_unlock_packet(spinlock_t *lock, bool on)
+{
+	if (unlikely(on))
+		spin_unlock_bh(lock);
+	else
+		spin_unlock(lock);
+}
+
 /* The second of two bucket locks; bottom halves are off already. */
 void ipct_spin_lock_nested(spinlock_t *lock)
 {
@@ -83,7 +102,7 @@ struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
 
 void *ipct_cache_alloc_atomic(struct kmem_cache *cache)
 {
-	return kmem_cache_alloc(cache, GFP_ATOMIC | __GFP_ZERO);
+	return kmem_cache_alloc(cache, GFP_ATOMIC);
 }
 
 void ipct_delayed_work_init(struct delayed_work *work,

@@ -6,7 +6,7 @@ use kernel::{
     prelude::*,
     sync::rcu,
 };
-use rcu_table::{Head, Key, Node, Storage};
+use rcu_table::{Head, Key, Node, Sought, Storage};
 
 use conntrack::{
     tuple::{Direction, Tuple},
@@ -102,25 +102,36 @@ pub fn default_buckets() -> u32 {
     }
 }
 
-/// The direction that packets of `tuple`, in a zone of a namespace, have in a connection that was
-/// met by `key`; `None` where they are of another.
-#[inline]
-pub fn direction(
-    conn: &Conn,
-    key: Key,
-    tuple: &Tuple,
-    zone: Zone,
-    census: &Census,
-) -> Option<Direction> {
-    let at = if key == Key::First && conn.tuple(Direction::Original).matches(tuple) {
-        Direction::Original
-    } else if conn.is_met_in_reply(key) && conn.tuple(Direction::Reply).matches(tuple) {
-        Direction::Reply
-    } else {
-        return None;
-    };
-    let same = (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
-        && conn.in_namespace(census)
-        && conn.is_live();
-    same.then_some(at)
+/// Packets of a tuple, in a zone of a namespace. Of a connection they find their direction in it.
+pub struct Packets<'a> {
+    /// Their tuple.
+    pub tuple: &'a Tuple,
+    /// Their zone.
+    pub zone: Zone,
+    /// The count of their namespace.
+    pub census: &'a Census,
+}
+
+impl Sought<Conn> for Packets<'_> {
+    type Found = Direction;
+
+    #[inline(always)]
+    fn is(&self, conn: &Conn, key: Key) -> Option<Direction> {
+        let Self {
+            tuple,
+            zone,
+            census,
+        } = *self;
+        let at = if key == Key::First && conn.tuple(Direction::Original).matches(tuple) {
+            Direction::Original
+        } else if conn.is_met_in_reply(key) && conn.tuple(Direction::Reply).matches(tuple) {
+            Direction::Reply
+        } else {
+            return None;
+        };
+        let same = (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
+            && conn.in_namespace(census)
+            && conn.is_live();
+        same.then_some(at)
+    }
 }

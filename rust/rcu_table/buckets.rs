@@ -101,7 +101,8 @@ impl<H: AsRef<[Head]>> Array<H> {
     /// The head of the bucket of a hash: its high bits are the bucket's number.
     #[inline]
     pub(crate) fn head(&self, hash: u32) -> &Head {
-        let at = (u64::from(hash) << self.bits) >> u32::BITS;
+        // (The mask tells the compiler of the invariant.)
+        let at = (u64::from(hash) << (self.bits & 31)) >> u32::BITS;
         // SAFETY: `at` is less than `1 << bits`, and there are so many (invariant).
         unsafe { self.heads.as_ref().get_unchecked(at as usize) }
     }
@@ -162,7 +163,7 @@ impl<H: AsRef<[Head]>> Buckets<H> {
     /// # Safety
     ///
     /// A read side must be open for as long as the result is used.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn spot(&self, hash: u32) -> Spot<'_> {
         let mut at = self.current.load(Ordering::Acquire);
         loop {

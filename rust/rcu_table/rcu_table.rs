@@ -35,5 +35,5 @@ mod walk;
 
 pub use buckets::Head;
 pub use entry::{Grace, Key, Link, Node, ReadSide, Ref, Seen};
-pub use table::{Clash, Insert, Storage, Stripe, Table};
+pub use table::{Clash, Insert, Sought, Storage, Stripe, Table};
 pub use walk::Walk;

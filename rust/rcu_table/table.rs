@@ -64,6 +64,27 @@ pub enum Insert<E: Node> {
     Again(Ref<E>),
 }
 
+/// What is looked for. (Not a function: the compiler puts a method into the caller if told so.)
+pub trait Sought<E> {
+    /// What is made of the entry.
+    type Found;
+
+    /// What is made of an entry that is met by `key`; `None` if it is another.
+    fn is(&self, entry: &E, key: Key) -> Option<Self::Found>;
+}
+
+/// The same by a function.
+struct By<F>(F);
+
+impl<E, R, F: Fn(&E, Key) -> Option<R>> Sought<E> for By<F> {
+    type Found = R;
+
+    #[inline]
+    fn is(&self, entry: &E, key: Key) -> Option<R> {
+        self.0(entry, key)
+    }
+}
+
 /// Two entries that cannot both be in the table.
 pub struct Clash<E: Node> {
     /// The one that was to be put in.
@@ -138,14 +159,25 @@ impl<E: Node, S: Storage> Table<E, S> {
     }
 
     /// What `same` makes of the first entry with this hash that it recognises.
-    ///
-    /// Entries with another hash are passed over without a look.
-    #[inline(always)]
+    #[inline]
     pub fn find<'g, G: ReadSide, R>(
         &'g self,
         hash: u32,
-        _read: &'g G,
+        read: &'g G,
         same: impl Fn(&E, Key) -> Option<R>,
+    ) -> Option<(Seen<'g, E>, R)> {
+        self.seek(hash, read, By(same))
+    }
+
+    /// What `sought` makes of the first entry with this hash that it recognises.
+    ///
+    /// Entries with another hash are passed over without a look.
+    #[inline(always)]
+    pub fn seek<'g, G: ReadSide, R>(
+        &'g self,
+        hash: u32,
+        _read: &'g G,
+        sought: impl Sought<E, Found = R>,
     ) -> Option<(Seen<'g, E>, R)> {
         loop {
             // SAFETY: a read side is open for as long as the result may be used.
@@ -160,7 +192,7 @@ impl<E: Node, S: Storage> Table<E, S> {
                     break;
                 }
                 if link.hash() == hash {
-                    if let Some(result) = same(&seen, key) {
+                    if let Some(result) = sought.is(&seen, key) {
                         return Some((seen, result));
                     }
                 }

@@ -129,7 +129,6 @@ impl Effect {
 
 /// What a packet does to a connection whose state is kept as words: those of a state of the packet's
 /// protocol, which is part of the tuple.
-#[inline(always)]
 pub fn update(
     kept: &mut Kept,
     transport: &Transport<'_>,
@@ -172,6 +171,73 @@ pub fn update(
         Transport::Icmpv6(_) => Effect::timeout(timeouts.icmpv6.get()),
         Transport::Gre => gre::update(status, timeouts),
         Transport::Other => Effect::timeout(timeouts.generic.get()),
+    }
+}
+
+/// What a packet does to a connection that it starts, whose state `kept` (all zero) becomes.
+///
+/// # Errors
+///
+/// Why it starts none.
+pub fn begin(
+    kept: &mut Kept,
+    transport: &Transport<'_>,
+    timeouts: &Timeouts,
+    now: Instant,
+    config: &Config,
+) -> Result<Effect, Reason> {
+    match transport {
+        Transport::Tcp(segment) => *tcp::Tcp::within(kept) = tcp::Tcp::open(segment, config)?,
+        Transport::Udp(_) => {} // Begins with zero.
+        _ => *kept = State::open(transport, config)?.keep(),
+    }
+    let before = Before::new(timeouts);
+    match update(kept, transport, Direction::Original, before, now, config) {
+        Outcome::Accept(effect) => Ok(effect),
+        Outcome::Invalid(reason) | Outcome::Shorten(reason, _) => Err(reason),
+        Outcome::Kill | Outcome::Repeat => Err(Reason::TcpNotNew),
+    }
+}
+
+/// The status bits that a connection must have for [`stay`].
+#[inline(always)]
+#[must_use]
+pub fn settled(transport: &Transport<'_>, direction: Direction) -> Status {
+    match transport {
+        Transport::Tcp(_) => Status::SEEN_REPLY | Status::ASSURED,
+        _ if direction == Direction::Reply => Status::SEEN_REPLY,
+        _ => Status::NONE,
+    }
+}
+
+/// What a packet that has nothing unusual does to a settled connection that it does not change: the
+/// timeout that follows. `None`: [`update`] is to be asked, and nothing was changed.
+#[inline(always)]
+pub fn stay(
+    kept: &mut Kept,
+    transport: &Transport<'_>,
+    direction: Direction,
+    entry: Before<'_>,
+    now: Instant,
+    config: &Config,
+) -> Option<Ticks> {
+    let Before {
+        status, timeouts, ..
+    } = entry;
+    match transport {
+        Transport::Tcp(segment) => {
+            tcp::Tcp::within(kept).stay(segment, direction, timeouts, config)
+        }
+        Transport::Udp(_) => {
+            let [word, ..] = *kept;
+            match Udp::kept(word).update(status, now, timeouts) {
+                Outcome::Accept(Effect { timeout, set, .. }) if status.contains(set) => timeout,
+                _ => None,
+            }
+        }
+        Transport::Icmp(_) => Some(timeouts.icmp.get()),
+        Transport::Icmpv6(_) => Some(timeouts.icmpv6.get()),
+        _ => None,
     }
 }
 

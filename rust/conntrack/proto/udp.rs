@@ -32,7 +32,7 @@ impl Udp {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn update(&mut self, status: Status, now: Instant, timeouts: &Timeouts) -> Outcome {
         if !status.contains(Status::CONFIRMED) {
             self.stream_from = now.add(timeouts.udp_settle);

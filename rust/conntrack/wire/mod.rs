@@ -67,14 +67,6 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// The same, for a function that is not compiled into the caller, which then need not have it
-    /// in memory.
-    #[inline(always)]
-    pub(crate) fn again(&self) -> Self {
-        let Self { head, len, rest } = *self;
-        Self { head, len, rest }
-    }
-
     /// How many bytes the packet has.
     #[inline]
     #[must_use]

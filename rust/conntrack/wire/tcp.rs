@@ -108,17 +108,21 @@ pub(crate) fn header_len(bytes: Bytes<'_>, offset: usize) -> Option<usize> {
     Some(usize::from(header.data_offset >> 4).saturating_mul(4))
 }
 
+/// A segment's ports, and what it says.
+type Usual<'a> = ([[u8; 2]; 2], TcpView<'a>);
+
 /// Reads the segment at `offset`, if all of its header lies at hand.
 #[inline]
-pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<TcpView<'_>> {
+pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<Usual<'_>> {
     let header: Header = bytes.read_here(offset)?;
     options(bytes, offset, &header)?;
-    parse(bytes, offset).ok()
+    let view = parse(bytes, offset).ok()?;
+    Some(([header.src, header.dst], view))
 }
 
 /// The same of one that acknowledges, with data or without, and does nothing else.
 #[inline(always)]
-pub(crate) fn acknowledgement(bytes: Bytes<'_>, offset: usize) -> Option<TcpView<'_>> {
+pub(crate) fn acknowledgement(bytes: Bytes<'_>, offset: usize) -> Option<Usual<'_>> {
     let header: Header = bytes.read_here(offset)?;
     if header.flags & (FIN | SYN | RST | ACK) != ACK {
         return None;
@@ -127,7 +131,7 @@ pub(crate) fn acknowledgement(bytes: Bytes<'_>, offset: usize) -> Option<TcpView
     let headers = offset
         .saturating_add(size_of::<Header>())
         .saturating_add(options.len());
-    Some(TcpView {
+    let view = TcpView {
         segment: Segment::Ack,
         seq: Seq::new(header.seq.get()),
         ack: Seq::new(header.ack.get()),
@@ -135,7 +139,8 @@ pub(crate) fn acknowledgement(bytes: Bytes<'_>, offset: usize) -> Option<TcpView
         window: header.window.get(),
         space: u32::try_from(bytes.len().saturating_sub(headers)).unwrap_or(u32::MAX),
         options: Options(options),
-    })
+    };
+    Some(([header.src, header.dst], view))
 }
 
 /// The options of the segment at `offset`, if all of its header lies at hand.
@@ -198,13 +203,15 @@ pub enum TcpOption<'a> {
     Other,
 }
 
+#[cfg(test)]
 impl<'a> Options<'a> {
     /// Options of these bytes.
-    #[cfg(test)]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
+}
 
+impl Options<'_> {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -33,17 +33,18 @@ pub(crate) fn payload(bytes: Bytes<'_>, offset: usize) -> Option<(usize, usize)>
     Some((offset.checked_add(size_of::<Header>())?, end))
 }
 
-/// Reads the datagram at `offset`, if its header lies at hand.
+/// Reads the datagram at `offset`, if its header lies at hand: its ports, and what it says.
 #[inline(always)]
-pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<UdpView> {
+pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<([[u8; 2]; 2], UdpView)> {
     let header: Header = bytes.read_here(offset)?;
     let length = usize::from(header.length.get());
     let room = bytes.len().saturating_sub(offset);
+    let view = UdpView {
+        has_checksum: header.checksum.get() != 0,
+    };
     (size_of::<Header>()..=room)
         .contains(&length)
-        .then_some(UdpView {
-            has_checksum: header.checksum.get() != 0,
-        })
+        .then_some(([header.src, header.dst], view))
 }
 
 /// Reads the datagram at `offset`.

@@ -124,7 +124,7 @@ fn make(
         original,
         reply,
         hashes,
-        state,
+        state: &state.keep(),
         timeout: Ticks::from_secs(seconds, HZ),
         status,
         master,

@@ -180,7 +180,7 @@ fn a_walk_goes_on_in_other_buckets() {
     for (before, after) in [(2, 4), (4, 2), (4, 8), (8, 4)] {
         let world = World::new();
         let table = table(before, 1);
-        let keys = 1 << 20 | 1u32..1 << 20 | 9;
+        let keys = (1 << 20) | 1u32..(1 << 20) | 9;
         for key in keys.clone() {
             // Spread over all buckets.
             let key = key.reverse_bits() & !1 | key & 1;
@@ -288,7 +288,7 @@ fn under_threads() {
                         }
                         _ if random % 64 == 0 => {
                             drop(guard);
-                            let wanted = 4 << (random >> 30 & 1);
+                            let wanted = 4 << ((random >> 30) & 1);
                             let _ = table.resize(heads(wanted), &*world, || {});
                         }
                         _ => {}

@@ -212,25 +212,30 @@ impl Tcp {
         (before != State::Close).then(|| timeouts.tcp.of(State::Close))
     }
 
-    /// What a segment does.
+    /// What a segment does that has nothing unusual, to a connection that is open and stays so, was
+    /// answered and is assured: the timeout that follows, which is all that changes but for what is
+    /// remembered here. `None`: it is to be asked for by [`Self::update`], and nothing was changed.
     #[inline(always)]
-    pub(super) fn update(
+    pub(super) fn stay(
         &mut self,
         segment: &View<'_>,
         direction: Direction,
-        context: &Context<'_>,
-    ) -> Outcome {
+        timeouts: &Timeouts,
+        config: &Config,
+    ) -> Option<Ticks> {
         let open = State::Established;
-        if segment.segment == Segment::Ack && self.state() == open {
-            // Most segments are such, and both directions' tables leave it so.
-            return self.place(segment, direction, open, open, context);
+        // Both directions' tables leave it so.
+        let stays = segment.segment == Segment::Ack && self.state() == open;
+        if !stays || !self.ends.follow(segment, direction) {
+            return None;
         }
-        self.judge(segment, direction, context)
+        self.count_retransmission(segment, direction);
+        self.place = Place::new(open, Segment::Ack, direction);
+        Some(self.timeout(open, segment, timeouts, config))
     }
 
-    /// The same, whatever the segment and the state.
-    #[inline(never)]
-    fn judge(
+    /// What a segment does.
+    pub(super) fn update(
         &mut self,
         segment: &View<'_>,
         direction: Direction,
@@ -248,7 +253,7 @@ impl Tcp {
             }
             Step::Ignore if self.answers_unjudged_syn(segment, direction) => {
                 self.resync(direction);
-                self.settle(segment, direction, State::SynRecv, State::SynSent, context)
+                self.place(segment, direction, State::SynRecv, State::SynSent, context)
             }
             Step::Ignore => self.let_through(segment, direction),
             Step::To(State::TimeWait) if self.is_challenge(segment, direction) => {
@@ -260,7 +265,7 @@ impl Tcp {
             }
             Step::To(new) => {
                 let new = self.settle_simultaneous_open(new, segment, direction);
-                self.settle(segment, direction, new, old, context)
+                self.place(segment, direction, new, old, context)
             }
         }
     }
@@ -375,13 +380,13 @@ impl Tcp {
                 }
             }
             if new == State::Close {
-                return self.settle(segment, direction, new, old, context);
+                return self.place(segment, direction, new, old, context);
             }
         }
         if self.refuses_unjudged(segment, direction, context.status) {
             return self.enter(segment, direction, new, old, context);
         }
-        self.settle(segment, direction, new, old, context)
+        self.place(segment, direction, new, old, context)
     }
 
     /// Whether it is over but for what is still on its way; such an entry may also be evicted.
@@ -414,21 +419,7 @@ impl Tcp {
         ((syn || ack) && segment.ack == last.end) || (challenged && segment.seq == last.ack)
     }
 
-    /// The same as [`Self::place`], for those that are few.
-    #[inline(never)]
-    fn settle(
-        &mut self,
-        segment: &View<'_>,
-        direction: Direction,
-        new: State,
-        old: State,
-        context: &Context<'_>,
-    ) -> Outcome {
-        self.place(segment, direction, new, old, context)
-    }
-
     /// The connection is to be in state `new`, if the segment fits.
-    #[inline(always)]
     fn place(
         &mut self,
         segment: &View<'_>,
@@ -448,15 +439,11 @@ impl Tcp {
     }
 
     /// Whether what does not fit counts for nothing, and passes as if it did.
-    #[cold]
-    #[inline(never)]
     fn tolerates(&self, direction: Direction, context: &Context<'_>) -> bool {
         context.config.tcp_be_liberal.get() || self.ends.is_liberal(direction)
     }
 
     /// A segment does not lie within the windows.
-    #[cold]
-    #[inline(never)]
     fn misfit(
         &mut self,
         fit: Fit,
@@ -501,7 +488,6 @@ impl Tcp {
     }
 
     /// The connection is in state `new`.
-    #[inline(always)]
     fn enter(
         &mut self,
         segment: &View<'_>,
@@ -516,7 +502,7 @@ impl Tcp {
             sender.flags = sender.flags | Flags::CLOSED_FIRST;
             self.ends.set(direction, sender, receiver);
         }
-        let timeout = self.timeout(segment, context);
+        let timeout = self.timeout(new, segment, context.timeouts, context.config);
         let moved = new != old;
         if context.status.contains(Status::SEEN_REPLY) {
             return Outcome::Accept(Effect {
@@ -530,7 +516,6 @@ impl Tcp {
     }
 
     /// What a segment does to a connection in which nothing was answered so far.
-    #[inline(never)]
     fn unanswered(
         segment: &View<'_>,
         new: State,
@@ -580,14 +565,17 @@ impl Tcp {
 
     /// How long it lives in its state after a segment.
     #[inline(always)]
-    fn timeout(&self, segment: &View<'_>, context: &Context<'_>) -> Ticks {
-        let timeouts = context.timeouts;
-        let usual = timeouts.tcp.of(self.state());
-        let half_reset = segment.segment == Segment::Rst && self.state() == State::Established;
+    fn timeout(
+        &self,
+        state: State,
+        segment: &View<'_>,
+        timeouts: &Timeouts,
+        config: &Config,
+    ) -> Ticks {
+        let usual = timeouts.tcp.of(state);
+        let half_reset = segment.segment == Segment::Rst && state == State::Established;
         // Each is read only where it counts.
-        if self.retrans >= context.config.tcp_max_retrans.get()
-            && usual > timeouts.tcp_retrans.get()
-        {
+        if self.retrans >= config.tcp_max_retrans.get() && usual > timeouts.tcp_retrans.get() {
             return timeouts.tcp_retrans.get();
         }
         if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED))
@@ -662,7 +650,7 @@ mod tests {
             let [low, high] = last_window.to_ne_bytes();
             let words = [a, b, first, c, d, e, second, f];
             let rest = [flags[0], flags[1], scales, offer];
-            let tail = [low, high, retrans, place << 4 | State::Established as u8];
+            let tail = [low, high, retrans, (place << 4) | State::Established as u8];
             let mut bytes = [0; 52];
             let parts = [words.as_bytes(), &rest, [seq, ack, end].as_bytes(), &tail].concat();
             bytes.copy_from_slice(&parts);
@@ -682,7 +670,6 @@ mod tests {
             again: bool,
             options in options(),
             back: bool,
-            status: u32,
         ) {
             let config = Config::defaults(250);
             let [seq, ack] = if again {
@@ -701,18 +688,70 @@ mod tests {
             };
             let direction = if back { Direction::Reply } else { Direction::Original };
             let context = Context {
-                status: Status::from_bits(status),
+                status: Status::CONFIRMED | Status::SEEN_REPLY | Status::ASSURED,
                 expires: None,
                 now: Instant::from_ticks(0),
                 timeouts: &config.timeouts,
                 config: &config,
             };
             let (mut short, mut long) = (tcp, tcp);
-            prop_assert_eq!(
-                short.update(&segment, direction, &context),
-                long.judge(&segment, direction, &context)
-            );
-            prop_assert_eq!(short.as_bytes(), long.as_bytes());
+            match short.stay(&segment, direction, &config.timeouts, &config) {
+                Some(timeout) => {
+                    let outcome = Outcome::Accept(Effect {
+                        timeout: Some(timeout),
+                        set: Status::ASSURED,
+                        ..Effect::default()
+                    });
+                    prop_assert_eq!(long.update(&segment, direction, &context), outcome);
+                    prop_assert_eq!(short.as_bytes(), long.as_bytes());
+                }
+                None => prop_assert_eq!(short.as_bytes(), tcp.as_bytes()),
+            }
         }
+    }
+
+    /// It is gone for what most segments are: data in order, with timestamps, and their
+    /// acknowledgements.
+    #[test]
+    fn the_short_way_is_gone() {
+        let config = Config::defaults(250);
+        let end = |at| End::resumed(Seq::new(at), 500, Offer::read(Options::new(&[4, 2])));
+        let mut tcp = Tcp {
+            ends: Ends::new(end(1000), end(u32::MAX - 50)),
+            last: Last::default(),
+            window: 0,
+            retrans: 0,
+            place: Place::new(State::Established, Segment::Ack, Direction::Original),
+        };
+        let mut pass = |direction, seq, ack, space, options| {
+            let segment = View {
+                segment: Segment::Ack,
+                seq: Seq::new(seq),
+                ack: Seq::new(ack),
+                acks: true,
+                window: 500,
+                space,
+                options: Options::new(options),
+            };
+            tcp.stay(&segment, direction, &config.timeouts, &config)
+        };
+        let timestamps: &[u8] = &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        let block: &[u8] = &[1, 1, 5, 10, 0, 0, 0, 90, 0, 0, 0, 95];
+        let (client, server) = (Direction::Original, Direction::Reply);
+        let unacknowledged = config.timeouts.tcp_unacknowledged.get();
+        let all = config.timeouts.tcp.of(State::Established);
+        assert_eq!(pass(server, u32::MAX - 50, 1000, 0, &[]), Some(all));
+        assert_eq!(
+            pass(client, 1000, u32::MAX - 50, 100, timestamps),
+            Some(unacknowledged)
+        );
+        assert_eq!(
+            pass(server, u32::MAX - 50, 1100, 100, timestamps),
+            Some(unacknowledged)
+        );
+        assert_eq!(pass(client, 1100, 49, 0, timestamps), Some(all));
+        assert_eq!(pass(client, 1100, 49, 0, block), None);
+        assert_eq!(pass(client, 1100, 50, 0, timestamps), None);
+        assert_eq!(pass(client, 5000, 49, 0, timestamps), None);
     }
 }

@@ -46,6 +46,7 @@ impl Flags {
     /// What is of the connection rather than of the client.
     const OF_BOTH: Self = Self(3 << 6);
 
+    #[inline]
     pub(super) fn has(self, flag: Self) -> bool {
         self & flag == flag
     }
@@ -375,11 +376,10 @@ impl Ends {
 
     /// How a segment lies to the windows of a connection in `state`; what it tells of them is
     /// remembered if it counts.
-    #[inline(always)]
     pub(super) fn fit(&mut self, segment: &View<'_>, direction: Direction, state: State) -> Fit {
         let mut sack = segment.ack;
         let sides = self.sides(direction);
-        if !segment.options.say_nothing() && sides.of_receiver.has(Flags::SACKS) {
+        if sides.of_receiver.has(Flags::SACKS) {
             sack = highest_ack(segment);
         }
         if (sides.sender.window == 0 || segment.is_syn())
@@ -389,16 +389,32 @@ impl Ends {
         }
         let mut sides = self.sides(direction);
         let claim = claim(&sides, segment, sack, state);
-        let fit = place(&mut sides, &claim);
-        if fit == Fit::In {
+        match misfit(&sides, &claim) {
+            None => learn(&mut sides, segment, &claim),
+            Some(Misfit::Beyond(otherwise)) => return beyond(&mut sides, &claim, otherwise),
+            Some(Misfit::Other(fit)) => return fit,
+        }
+        Fit::In
+    }
+
+    /// The same of a segment that acknowledges and does no more, on an open connection: whether it
+    /// fits, and nothing else is to be said of it. If not, nothing is remembered.
+    #[inline(always)]
+    pub(super) fn follow(&mut self, segment: &View<'_>, direction: Direction) -> bool {
+        let mut sides = self.sides(direction);
+        let may_say_more = sides.of_receiver.has(Flags::SACKS) && !segment.options.say_nothing();
+        if sides.sender.window == 0 || may_say_more {
+            return false;
+        }
+        let claim = claim(&sides, segment, segment.ack, State::Established);
+        let fits = misfit(&sides, &claim).is_none();
+        if fits {
             learn(&mut sides, segment, &claim);
         }
-        fit
+        fits
     }
 
     /// Takes the first segment of an end, or one that may begin it anew.
-    #[cold]
-    #[inline(never)]
     fn introduce(
         &mut self,
         segment: &View<'_>,
@@ -414,7 +430,6 @@ impl Ends {
 }
 
 /// The highest that a segment acknowledges, selectively or not.
-#[inline(never)]
 fn highest_ack(segment: &View<'_>) -> Seq {
     let mut options = segment.options;
     let blocks = options.find_map(|option| match option {
@@ -509,9 +524,17 @@ fn claim(sides: &Sides<'_>, segment: &View<'_>, sack: Seq, state: State) -> Clai
     }
 }
 
-/// Where a segment lies.
+/// Why a segment does not fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Misfit {
+    /// It begins behind what the receiver takes. Whether it fits otherwise.
+    Beyond(bool),
+    Other(Fit),
+}
+
+/// Where a segment lies; `None`: within the windows.
 #[inline(always)]
-fn place(sides: &mut Sides<'_>, claim: &Claim) -> Fit {
+fn misfit(sides: &Sides<'_>, claim: &Claim) -> Option<Misfit> {
     let Sides {
         sender, receiver, ..
     } = sides;
@@ -522,23 +545,22 @@ fn place(sides: &mut Sides<'_>, claim: &Claim) -> Fit {
         .after(receiver.sent.back(sender.ack_window()).back(1));
     let acks_unsent = claim.sack.after(receiver.sent);
     if claim.seq.after(sender.limit) {
-        return beyond(sides, claim, touches && ack_recent && !acks_unsent);
+        let otherwise = touches && ack_recent && !acks_unsent;
+        return Some(Misfit::Beyond(otherwise));
     }
     if acks_unsent {
-        return Fit::Outside(Reason::TcpAckAbove);
+        return Some(Misfit::Other(Fit::Outside(Reason::TcpAckAbove)));
     }
     if receiver.window != 0 && !touches {
-        return Fit::Late(Reason::TcpSeqBelow);
+        return Some(Misfit::Other(Fit::Late(Reason::TcpSeqBelow)));
     }
     if !ack_recent {
-        return Fit::Late(Reason::TcpAckBelow);
+        return Some(Misfit::Other(Fit::Late(Reason::TcpAckBelow)));
     }
-    Fit::In
+    None
 }
 
-/// A segment lies beyond what the receiver has offered to take; `otherwise` it fits.
-#[cold]
-#[inline(never)]
+/// A segment begins behind what the receiver has offered to take; `otherwise` it fits.
 fn beyond(sides: &mut Sides<'_>, claim: &Claim, otherwise: bool) -> Fit {
     let over = claim.end.since(sides.sender.limit).wrapping_add(1);
     let window = sides.receiver.window;
