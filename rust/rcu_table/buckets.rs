@@ -73,8 +73,8 @@ impl<H: AsRef<[Head]>> Array<H> {
     /// `Err` where their number is not a power of two, or beyond reason.
     pub(crate) fn new(heads: H) -> Result<Self, H> {
         let len = heads.as_ref().len();
-        if len.is_power_of_two() && len.ilog2() < u32::BITS {
-            let bits = len.ilog2();
+        let bits = len.trailing_zeros();
+        if len.is_power_of_two() && bits < u32::BITS {
             Ok(Self { heads, bits })
         } else {
             Err(heads)
@@ -88,13 +88,16 @@ impl<H: AsRef<[Head]>> Array<H> {
     /// The first hash from `hash` on whose bucket is not empty, or where so many buckets further on
     /// begin, or the last bucket.
     fn not_empty(&self, hash: u32, most: usize) -> u32 {
-        let at = ((u64::from(hash) << self.bits) >> u32::BITS) as usize;
+        let at = (u64::from(hash).wrapping_shl(self.bits) >> u32::BITS) as usize;
         let rest = self.heads.as_ref().get(at..).unwrap_or_default();
         let empty = rest.iter().take(most).take_while(|head| head.first() == 0);
         match empty.count().min(rest.len().saturating_sub(1)) {
             0 => hash,
             // CAST: the number of a bucket, with so many bits behind it that it is a hash.
-            empty => ((at.saturating_add(empty) as u64) << (u32::BITS - self.bits)) as u32,
+            empty => {
+                let at = (at.saturating_add(empty) as u64) << u32::BITS;
+                at.wrapping_shr(self.bits) as u32
+            }
         }
     }
 
@@ -155,7 +158,8 @@ impl<H: AsRef<[Head]>> Buckets<H> {
     /// A read side must be open.
     pub(crate) unsafe fn len(&self) -> usize {
         // SAFETY: the array in use.
-        1 << unsafe { self.array(self.current.load(Ordering::Acquire)) }.bits
+        let array = unsafe { self.array(self.current.load(Ordering::Acquire)) };
+        1_usize.wrapping_shl(array.bits)
     }
 
     /// Where the chain of a hash begins now.

@@ -30,12 +30,12 @@ impl<E: Node, S: Storage> Table<E, S> {
         mut pause: impl FnMut(),
     ) -> Result<(), S::Heads> {
         let new = Array::new(heads)?;
-        let locks = self.stripes().len().ilog2();
+        let locks = self.stripes().len().trailing_zeros();
         let suits = |old: u32, new: u32| old.abs_diff(new) == 1 && new >= locks;
         let all = |old: &Array<S::Heads>, new: &Array<S::Heads>| {
             let fewer = old.bits.min(new.bits);
-            for at in 0..1_u32 << fewer {
-                let hash = (u64::from(at) << u32::BITS >> fewer) as u32;
+            for at in 0..1_u32.wrapping_shl(fewer) {
+                let hash = (u64::from(at) << u32::BITS).wrapping_shr(fewer) as u32;
                 self.change(hash, old, new);
                 if at % SHARE == 0 {
                     pause();
@@ -53,7 +53,7 @@ impl<E: Node, S: Storage> Table<E, S> {
             return; // Not reached: there are locks.
         };
         // Where the second half begins. There are at most 31 bits, so there are two halves.
-        let middle = hash | (1 << (u32::BITS - 1 - old.bits.min(new.bits)));
+        let middle = hash | (1_u32 << 31).wrapping_shr(old.bits.min(new.bits));
         stripe.lock();
         // SAFETY: the chains are locked.
         unsafe {

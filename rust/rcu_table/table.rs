@@ -132,7 +132,7 @@ impl<E: Node, S: Storage> Table<E, S> {
     pub fn new(heads: S::Heads, storage: S) -> Option<Self> {
         let array = Array::new(heads).ok()?;
         let locks = storage.stripes().len();
-        (locks.is_power_of_two() && locks.ilog2() <= array.bits).then(|| Self {
+        (locks.is_power_of_two() && locks.trailing_zeros() <= array.bits).then(|| Self {
             buckets: Buckets::new(array),
             storage,
             _entries: PhantomData,
