@@ -4,7 +4,7 @@
 use core::{ffi::CStr, mem::align_of, mem::size_of, ptr::NonNull};
 use kernel::{prelude::*, sync::rcu};
 
-use crate::conn::{Conn, Counted, Features};
+use crate::conn::{Apart, Conn, Counted, Features};
 
 /// Memory for connections: caches of their own, never merged, so that `/proc/slabinfo` and the check
 /// at their end show a leak.
@@ -12,6 +12,8 @@ pub struct Cache {
     bare: Slab,
     /// For connections with an account.
     counted: Slab,
+    /// For those that are in the table twice.
+    apart: Slab,
 }
 
 /// One of the kernel's caches.
@@ -32,14 +34,17 @@ impl Cache {
         Ok(Self {
             bare: Slab::new::<Conn>(c"ip_conntrack")?,
             counted: Slab::new::<Counted>(c"ip_conntrack_counted")?,
+            apart: Slab::new::<Apart>(c"ip_conntrack_apart")?,
         })
     }
 
-    /// Memory for one connection, with room for its account if it has one; callable from
-    /// any context.
+    /// Memory for one connection, with room for its account if it has one, and for both and a second
+    /// link if it is in the table twice; callable from any context.
     #[inline]
-    pub(crate) fn alloc(&self, features: Features) -> Option<NonNull<Conn>> {
-        let slab = if features.account() {
+    pub(crate) fn alloc(&self, features: Features, apart: bool) -> Option<NonNull<Conn>> {
+        let slab = if apart {
+            &self.apart
+        } else if features.account() {
             &self.counted
         } else {
             &self.bare

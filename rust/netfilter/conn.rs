@@ -15,7 +15,7 @@ use core::{
 
 use conntrack::{
     ctinfo::CtInfo,
-    proto::{Kept, State, WORDS},
+    proto::{Kept, Places, State, WORDS},
     setting::Value,
     status::Status,
     time::{Instant, Ticks},
@@ -66,8 +66,11 @@ const _: () = assert!(size_of::<raw::nf_conntrack_zone>() == size_of::<Zone>());
 /// - `master` is null, or a reference that the connection owns.
 /// - `ext` is null, or an [`Extension`] that the connection owns.
 /// - With an account among its features it is the begin of a [`Counted`].
-/// - `tail` is the state while there are references; it is read and written only under the lock, by
-///   who has one, or before the connection is shared. Afterwards it belongs to RCU.
+/// - With `APART` among its bits it is the begin of an [`Apart`].
+/// - The state is in three parts: in the tail, in the link's room, and in the place of the kernel's
+///   second list node. It is there while there are references; it is read and written only under
+///   the lock, by who has one, or before the connection is shared. Afterwards the tail belongs to
+///   RCU.
 /// - The namespace outlives the connection, for it waits until its census is zero; a template
 ///   belongs to none.
 #[repr(C, align(8))]
@@ -146,12 +149,23 @@ pub(crate) struct Counted {
     account: Account,
 }
 
+/// A connection that is in the table by each of its tuples.
+#[repr(C)]
+pub(crate) struct Apart {
+    counted: Counted,
+    second: Link,
+}
+
 /// The end of a connection's memory.
 #[repr(C)]
 union Tail {
-    state: Kept,
+    state: [u32; 8],
     grace: raw::callback_head,
 }
+
+// Nothing is left empty behind what the kernel may read.
+const _: () = assert!(size_of::<Conn>() == PREFIX + size_of::<[u32; 8]>());
+const _: () = assert!(size_of::<raw::hlist_nulls_node>() == size_of::<[u32; 4]>());
 
 /// What is done to the state of a connection. (Not a closure: the compiler keeps those apart.)
 pub trait Change {
@@ -159,7 +173,7 @@ pub trait Change {
     type Result;
 
     /// Does it.
-    fn change(self, state: &mut Kept) -> Self::Result;
+    fn change(self, state: Places<'_>) -> Self::Result;
 }
 
 /// What a connection's status word said at a moment.
@@ -285,8 +299,8 @@ impl Conn {
         census: Option<&Census>,
         new: NewConn<'_>,
     ) -> Option<Ref<Self>> {
-        let this = cache.alloc(new.features)?;
         let (first, second) = new.hashes;
+        let this = cache.alloc(new.features, second.is_some())?;
         let apart = if second.is_some() { own::APART } else { 0 };
         let conn = this.as_ptr();
         let head = conn.cast::<raw::nf_conn>();
@@ -323,13 +337,17 @@ impl Conn {
             (&raw mut (*head).ct_net)
                 .cast::<*const raw::net>()
                 .write(census.map_or(&raw const raw::init_net, Census::net));
-            for (at, tuple, hash) in [
-                (Direction::Original, new.original, Some(first)),
-                (Direction::Reply, new.reply, second),
+            if let Some(second) = second {
+                (&raw mut (*conn.cast::<Apart>()).second).write(Link::new(second));
+            }
+            (&raw mut (*head).tuplehash[0].hnnode)
+                .cast::<Link>()
+                .write(Link::new(first));
+            for (at, tuple) in [
+                (Direction::Original, new.original),
+                (Direction::Reply, new.reply),
             ] {
-                let link = hash.map_or_else(Link::default, Link::new);
                 let hash = &raw mut (*head).tuplehash[at.index()];
-                (&raw mut (*hash).hnnode).cast::<Link>().write(link);
                 (&raw mut (*hash).tuple)
                     .cast::<Tuple>()
                     .write(tuple.with_direction(at));
@@ -339,7 +357,7 @@ impl Conn {
                     .cast::<NonNull<Self>>()
                     .write(Ref::into_raw(master));
             }
-            (&raw mut (*conn).tail).write(UnsafeCell::new(Tail { state: *new.state }));
+            (*conn).places().set(new.state);
         }
         match census {
             Some(census) => census.enter(),
@@ -585,7 +603,7 @@ impl Conn {
         // SAFETY: the lock was initialised with the connection.
         unsafe { raw::ipct_spin_lock_bh((&raw mut (*this.head()).lock).cast()) };
         // SAFETY: the lock is held, and the reference keeps the state what it is.
-        let kept = unsafe { (*this.tail.get()).state };
+        let kept = unsafe { this.places() }.get();
         // INVARIANT: locked, and the reference lives as long as the guard.
         StateGuard {
             conn: this,
@@ -620,12 +638,28 @@ impl Conn {
         }
     }
 
+    /// Where the words of the protocol's state are.
+    ///
+    /// # Safety
+    ///
+    /// While the result is used nobody else may have the state, and somebody must have a reference.
+    #[inline(always)]
+    unsafe fn places(&self) -> Places<'_> {
+        // SAFETY: the caller's promise; the parts do not overlap, and hold words from the beginning.
+        unsafe {
+            Places {
+                first: &mut (*self.tail.get()).state,
+                middle: &mut *self.link().room.as_ptr(),
+                last: &mut *(&raw mut (*self.head()).tuplehash[1].hnnode).cast(),
+            }
+        }
+    }
+
     /// Has `change` look at the words of the protocol's state and change them; under the lock, unless
     /// the state is of a protocol that has no more than the first word and does not care who is
     /// first (UDP and those without states).
     #[inline(always)]
     pub fn with_state<C: Change>(this: &Ref<Self>, locked: bool, change: C) -> C::Result {
-        let words = this.tail.get().cast::<u32>();
         if locked {
             // SAFETY: a field of the prefix.
             let lock = unsafe { (&raw mut (*this.head()).lock).cast() };
@@ -633,20 +667,24 @@ impl Conn {
             // has the state, which the reference keeps what it is.
             unsafe {
                 let on = raw::ipct_spin_lock_packet(lock);
-                let result = change.change(&mut (*this.tail.get()).state);
+                let result = change.change(this.places());
                 raw::ipct_spin_unlock_packet(lock, on);
                 result
             }
         } else {
-            let mut kept = [0; WORDS];
-            let [first, ..] = &mut kept;
+            let (mut words, mut middle, mut last) = ([0; 8], 0, [0; 4]);
+            let [first, ..] = &mut words;
             // SAFETY: the reference keeps the state what it is; the first word is only read and
             // written whole.
-            let word = unsafe { AtomicU32::from_ptr(words) };
+            let word = unsafe { AtomicU32::from_ptr(this.tail.get().cast()) };
             let before = word.load(Ordering::Relaxed);
             *first = before;
-            let result = change.change(&mut kept);
-            let [first, ..] = kept;
+            let result = change.change(Places {
+                first: &mut words,
+                middle: &mut middle,
+                last: &mut last,
+            });
+            let [first, ..] = words;
             if first != before {
                 word.store(first, Ordering::Relaxed);
             }
@@ -827,8 +865,9 @@ unsafe impl Node for Conn {
     #[inline]
     fn second(&self) -> Option<&Link> {
         self.has(own::APART).then(|| {
-            // SAFETY: as above.
-            unsafe { &*(&raw const (*self.head()).tuplehash[1].hnnode).cast() }
+            // SAFETY: one with two links is the begin of an `Apart` (invariant), all of which lives as
+            // long.
+            unsafe { &(*core::ptr::from_ref(self).cast::<Apart>()).second }
         })
     }
 
@@ -908,7 +947,7 @@ impl Drop for StateGuard<'_> {
     fn drop(&mut self) {
         if self.changed {
             // SAFETY: the lock is held, so nobody else reads or writes it.
-            unsafe { (*self.conn.tail.get()).state = self.state.keep() };
+            unsafe { self.conn.places() }.set(&self.state.keep());
         }
         // SAFETY: locked by `Conn::lock`.
         unsafe { raw::ipct_spin_unlock_bh((&raw mut (*self.conn.head()).lock).cast()) };

@@ -3,7 +3,12 @@
 
 use zerocopy::{transmute, transmute_mut};
 
-use super::{sctp::Sctp, tcp::Tcp, udp::Udp, State};
+use super::{
+    sctp::Sctp,
+    tcp::{EndsMut, Parts, Tcp},
+    udp::Udp,
+    State,
+};
 use crate::tuple::{protocol, Family, Tuple};
 
 /// How many words a state takes.
@@ -11,6 +16,47 @@ pub const WORDS: usize = 13;
 
 /// A state as words; all zero is a state too.
 pub type Kept = [u32; WORDS];
+
+/// Where the words of a state are kept, which need not be in one place.
+pub struct Places<'a> {
+    /// The first.
+    pub first: &'a mut [u32; 8],
+    /// The one behind them.
+    pub middle: &'a mut u32,
+    /// The rest.
+    pub last: &'a mut [u32; 4],
+}
+
+impl Places<'_> {
+    /// The words.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self) -> Kept {
+        let [a, b, c, d, e, f, g, h] = *self.first;
+        let [j, k, l, m] = *self.last;
+        [a, b, c, d, e, f, g, h, *self.middle, j, k, l, m]
+    }
+
+    /// Changes them.
+    #[inline(always)]
+    pub fn set(&mut self, kept: &Kept) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m] = *kept;
+        *self.first = [a, b, c, d, e, f, g, h];
+        *self.middle = i;
+        *self.last = [j, k, l, m];
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// The state of a TCP connection where it is kept.
+    #[inline(always)]
+    pub(super) fn within(places: Places<'a>) -> Self {
+        Self {
+            ends: EndsMut::within(places.first, places.middle),
+            recent: transmute_mut!(places.last),
+        }
+    }
+}
 
 impl Tcp {
     /// The state within words.

@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) use self::udp::SETTLE_SECS as UDP_SETTLE_SECS;
 pub use self::{
-    keep::{Kept, WORDS},
+    keep::{Kept, Places, WORDS},
     udp::Udp,
 };
 
@@ -214,7 +214,7 @@ pub fn settled(transport: &Transport<'_>, direction: Direction) -> Status {
 /// timeout that follows. `None`: [`update`] is to be asked, and nothing was changed.
 #[inline(always)]
 pub fn stay(
-    kept: &mut Kept,
+    places: Places<'_>,
     transport: &Transport<'_>,
     direction: Direction,
     entry: Before<'_>,
@@ -226,10 +226,11 @@ pub fn stay(
     } = entry;
     match transport {
         Transport::Tcp(segment) => {
-            tcp::Tcp::within(kept).stay(segment, direction, timeouts, config)
+            let parts = tcp::Parts::within(places);
+            tcp::Tcp::stay(parts, segment, direction, timeouts, config)
         }
         Transport::Udp(_) => {
-            let [word, ..] = *kept;
+            let [word, ..] = *places.first;
             match Udp::kept(word).update(status, now, timeouts) {
                 Outcome::Accept(Effect { timeout, set, .. }) if status.contains(set) => timeout,
                 _ => None,

@@ -9,7 +9,8 @@ pub use crate::wire::tcp::MOST_SCALE;
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
 
-use self::window::{End, Ends, Fit, Flags, Offer};
+pub(super) use self::window::EndsMut;
+use self::window::{About, End, Ends, Fit, Flags, Offer};
 use super::{Effect, Outcome};
 use crate::{
     packet::{Segment, Tcp as View},
@@ -65,12 +66,25 @@ impl StateTimeouts {
 #[repr(C)]
 pub struct Tcp {
     ends: Ends,
+    recent: Recent,
+}
+
+/// What is remembered of the last segments.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub(super) struct Recent {
     last: Last,
     /// The window of that segment.
     window: u16,
     /// How often the last acknowledgement came again.
     retrans: u8,
     place: Place,
+}
+
+/// The same where it is kept, part by part.
+pub(super) struct Parts<'a> {
+    pub(super) ends: EndsMut<'a>,
+    pub(super) recent: &'a mut Recent,
 }
 
 /// The numbers of the last segment that counted, or that was let through unjudged.
@@ -163,7 +177,7 @@ impl Tcp {
     /// Changes it as a user wants.
     pub(super) fn change(&mut self, change: &Change) {
         let state = change.state.unwrap_or(self.state());
-        self.place = Place::new(state, self.last_segment(), self.last_direction());
+        self.recent.place = Place::new(state, self.last_segment(), self.last_direction());
         self.ends.change(change);
     }
 
@@ -179,10 +193,7 @@ impl Tcp {
         };
         Ok(Self {
             ends,
-            last: Last::default(),
-            window: 0,
-            retrans: 0,
-            place: Place::new(State::None, Segment::None, Direction::Original),
+            recent: Recent::new(Place::new(State::None, Segment::None, Direction::Original)),
         })
     }
 
@@ -190,25 +201,25 @@ impl Tcp {
     #[must_use]
     #[inline]
     pub fn state(&self) -> State {
-        self.place.state()
+        self.recent.place.state()
     }
 
     /// What the last segment was.
     #[inline]
     fn last_segment(&self) -> Segment {
-        self.place.segment()
+        self.recent.place.segment()
     }
 
     /// The direction of the last segment.
     #[inline]
     fn last_direction(&self) -> Direction {
-        self.place.direction()
+        self.recent.place.direction()
     }
 
     /// This host has reset the connection: the timeout that follows, if it was open.
     pub fn close(&mut self, timeouts: &Timeouts) -> Option<Ticks> {
         let before = self.state();
-        self.place = Place::new(State::Close, self.last_segment(), self.last_direction());
+        self.recent.place = Place::new(State::Close, self.last_segment(), self.last_direction());
         (before != State::Close).then(|| timeouts.tcp.of(State::Close))
     }
 
@@ -217,21 +228,31 @@ impl Tcp {
     /// remembered here. `None`: it is to be asked for by [`Self::update`], and nothing was changed.
     #[inline(always)]
     pub(super) fn stay(
-        &mut self,
+        parts: Parts<'_>,
         segment: &View<'_>,
         direction: Direction,
         timeouts: &Timeouts,
         config: &Config,
     ) -> Option<Ticks> {
+        let Parts { mut ends, recent } = parts;
         let open = State::Established;
         // Both directions' tables leave it so.
-        let stays = segment.segment == Segment::Ack && self.state() == open;
-        if !stays || !self.ends.follow(segment, direction) {
+        let stays = segment.segment == Segment::Ack && recent.place.state() == open;
+        if !stays || !ends.follow(segment, direction) {
             return None;
         }
-        self.count_retransmission(segment, direction);
-        self.place = Place::new(open, Segment::Ack, direction);
-        Some(self.timeout(open, segment, timeouts, config))
+        recent.count_retransmission(segment, direction);
+        recent.place = Place::new(open, Segment::Ack, direction);
+        Some(recent.timeout(ends.about, open, segment, timeouts, config))
+    }
+
+    /// All of it, part by part.
+    #[cfg(test)]
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            ends: self.ends.parts(),
+            recent: &mut self.recent,
+        }
     }
 
     /// What a segment does.
@@ -282,7 +303,7 @@ impl Tcp {
         segment.segment == Segment::SynAck
             && self.last_segment() == Segment::Syn
             && self.last_direction() != direction
-            && segment.ack == self.last.end
+            && segment.ack == self.recent.last.end
     }
 
     /// Both ends agree on a start that was not believed: believe it, with what that SYN said.
@@ -290,7 +311,11 @@ impl Tcp {
         self.ends.note(Flags::EXPECTS_CHALLENGE, false);
         let (mut sender, _) = self.ends.pair(direction);
         sender.reset();
-        let receiver = End::resumed(self.last.end, self.window, self.ends.offer);
+        let receiver = End::resumed(
+            self.recent.last.end,
+            self.recent.window,
+            self.ends.about.offer,
+        );
         self.ends.set(direction, sender, receiver);
     }
 
@@ -330,19 +355,19 @@ impl Tcp {
         let challenge = self.state() == State::SynSent
             && segment.segment == Segment::Ack
             && direction == Direction::Reply;
-        self.last = Last {
+        self.recent.last = Last {
             seq: segment.seq,
             ack: if challenge {
                 segment.ack
             } else {
-                self.last.ack
+                self.recent.last.ack
             },
             end: segment.end(),
         };
-        self.window = segment.window;
-        self.place = Place::new(self.state(), segment.segment, direction);
+        self.recent.window = segment.window;
+        self.recent.place = Place::new(self.state(), segment.segment, direction);
         if segment.segment == Segment::Syn && direction == Direction::Original {
-            self.ends.offer = Offer::read(segment.options);
+            self.ends.about.offer = Offer::read(segment.options);
             let challenge = self.state() == State::LastAck;
             self.ends.note(Flags::EXPECTS_CHALLENGE, challenge);
             // What the server acknowledges next may be this one.
@@ -402,13 +427,13 @@ impl Tcp {
     fn follows_data(&self, segment: &View<'_>, direction: Direction) -> bool {
         self.last_segment() == Segment::Ack
             && self.last_direction() == direction
-            && segment.seq == self.last.end
+            && segment.seq == self.recent.last.end
     }
 
     /// Whether a reset refuses a segment that was let through unjudged: its numbers are not those
     /// of the windows that are remembered.
     fn refuses_unjudged(&self, segment: &View<'_>, direction: Direction, status: Status) -> bool {
-        let (last, kind) = (&self.last, self.last_segment());
+        let (last, kind) = (&self.recent.last, self.last_segment());
         let syn = status.contains(Status::SEEN_REPLY)
             && kind == Segment::Syn
             && self.last_direction() != direction;
@@ -433,7 +458,7 @@ impl Tcp {
             return self.misfit(fit, segment, direction, context);
         }
         if fit == Fit::In && segment.segment == Segment::Ack {
-            self.count_retransmission(segment, direction);
+            self.recent.count_retransmission(segment, direction);
         }
         self.enter(segment, direction, new, old, context)
     }
@@ -474,7 +499,7 @@ impl Tcp {
             return Outcome::Invalid(reason);
         }
         if self.last_direction() == direction || !ends(self.last_segment()) {
-            self.place = Place::new(self.state(), segment.segment, direction);
+            self.recent.place = Place::new(self.state(), segment.segment, direction);
             return Outcome::Invalid(reason);
         }
         let least = Ticks::from_secs(120, context.config.hz);
@@ -496,13 +521,19 @@ impl Tcp {
         old: State,
         context: &Context<'_>,
     ) -> Outcome {
-        self.place = Place::new(new, segment.segment, direction);
+        self.recent.place = Place::new(new, segment.segment, direction);
         if new == State::FinWait && old != State::FinWait {
             let (mut sender, receiver) = self.ends.pair(direction);
             sender.flags = sender.flags | Flags::CLOSED_FIRST;
             self.ends.set(direction, sender, receiver);
         }
-        let timeout = self.timeout(new, segment, context.timeouts, context.config);
+        let timeout = self.recent.timeout(
+            &self.ends.about,
+            new,
+            segment,
+            context.timeouts,
+            context.config,
+        );
         let moved = new != old;
         if context.status.contains(Status::SEEN_REPLY) {
             return Outcome::Accept(Effect {
@@ -540,6 +571,18 @@ impl Tcp {
             _ => Effect::moved(moved, timeout),
         }
     }
+}
+
+impl Recent {
+    /// Nothing, but that the connection is so far.
+    fn new(place: Place) -> Self {
+        Self {
+            last: Last::default(),
+            window: 0,
+            retrans: 0,
+            place,
+        }
+    }
 
     /// Counts how often the same acknowledgement comes again.
     #[inline(always)]
@@ -551,7 +594,7 @@ impl Tcp {
         };
         // What differs most often comes first.
         let again = self.last.end == last.end
-            && self.last_direction() == direction
+            && self.place.direction() == direction
             && self.last == last
             && self.window == segment.window;
         if again {
@@ -567,6 +610,7 @@ impl Tcp {
     #[inline(always)]
     fn timeout(
         &self,
+        ends: &About,
         state: State,
         segment: &View<'_>,
         timeouts: &Timeouts,
@@ -578,7 +622,7 @@ impl Tcp {
         if self.retrans >= config.tcp_max_retrans.get() && usual > timeouts.tcp_retrans.get() {
             return timeouts.tcp_retrans.get();
         }
-        if (half_reset || self.ends.any(Flags::UNACKNOWLEDGED))
+        if (half_reset || ends.any(Flags::UNACKNOWLEDGED))
             && usual > timeouts.tcp_unacknowledged.get()
         {
             return timeouts.tcp_unacknowledged.get();
@@ -673,7 +717,7 @@ mod tests {
         ) {
             let config = Config::defaults(250);
             let [seq, ack] = if again {
-                [tcp.last.seq, tcp.last.ack]
+                [tcp.recent.last.seq, tcp.recent.last.ack]
             } else {
                 numbers.map(Seq::new)
             };
@@ -683,7 +727,7 @@ mod tests {
                 ack,
                 acks: true,
                 window,
-                space: if again { tcp.last.end.since(seq) } else { space },
+                space: if again { tcp.recent.last.end.since(seq) } else { space },
                 options: Options::new(&options),
             };
             let direction = if back { Direction::Reply } else { Direction::Original };
@@ -695,7 +739,7 @@ mod tests {
                 config: &config,
             };
             let (mut short, mut long) = (tcp, tcp);
-            match short.stay(&segment, direction, &config.timeouts, &config) {
+            match Tcp::stay(short.parts(), &segment, direction, &config.timeouts, &config) {
                 Some(timeout) => {
                     let outcome = Outcome::Accept(Effect {
                         timeout: Some(timeout),
@@ -718,10 +762,11 @@ mod tests {
         let end = |at| End::resumed(Seq::new(at), 500, Offer::read(Options::new(&[4, 2])));
         let mut tcp = Tcp {
             ends: Ends::new(end(1000), end(u32::MAX - 50)),
-            last: Last::default(),
-            window: 0,
-            retrans: 0,
-            place: Place::new(State::Established, Segment::Ack, Direction::Original),
+            recent: Recent::new(Place::new(
+                State::Established,
+                Segment::Ack,
+                Direction::Original,
+            )),
         };
         let mut pass = |direction, seq, ack, space, options| {
             let segment = View {
@@ -733,7 +778,7 @@ mod tests {
                 space,
                 options: Options::new(options),
             };
-            tcp.stay(&segment, direction, &config.timeouts, &config)
+            Tcp::stay(tcp.parts(), &segment, direction, &config.timeouts, &config)
         };
         let timestamps: &[u8] = &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
         let block: &[u8] = &[1, 1, 5, 10, 0, 0, 0, 90, 0, 0, 0, 95];

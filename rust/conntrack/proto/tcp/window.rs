@@ -9,6 +9,7 @@
 
 use core::ops::{BitAnd, BitOr, Not};
 
+use zerocopy::transmute_mut;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
 
 use super::{Agreed, Change, FlagChange, State, MOST_SCALE};
@@ -248,11 +249,84 @@ struct Sides<'a> {
 #[repr(C)]
 pub(super) struct Ends {
     kept: [Kept; 2],
+    pub(super) about: About,
+}
+
+/// What there is to know of both ends but for numbers.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub(super) struct About {
     flags: [Flags; 2],
     /// The scale of the original end in the low four bits, of the reply's in the high ones.
     scales: u8,
     /// What the client has offered with a SYN that was let through.
     pub(super) offer: Offer,
+}
+
+impl About {
+    /// Whether one of the ends has the flag.
+    #[inline]
+    pub(super) fn any(&self, flag: Flags) -> bool {
+        let [original, reply] = self.flags;
+        (original | reply).has(flag)
+    }
+}
+
+/// Both ends where they are kept, part by part.
+pub(in super::super) struct EndsMut<'a> {
+    kept: &'a mut [Kept; 2],
+    pub(super) about: &'a mut About,
+}
+
+impl<'a> EndsMut<'a> {
+    /// Both ends behind their words.
+    #[inline(always)]
+    pub(in super::super) fn within(windows: &'a mut [u32; 8], about: &'a mut u32) -> Self {
+        Self {
+            kept: transmute_mut!(windows),
+            about: transmute_mut!(about),
+        }
+    }
+
+    /// Both ends, to be changed in place.
+    #[inline(always)]
+    fn sides(&mut self, direction: Direction) -> Sides<'_> {
+        let [original, reply] = &mut *self.kept;
+        let About { flags, scales, .. } = &mut *self.about;
+        let [of_original, of_reply] = flags;
+        match direction {
+            Direction::Original => Sides {
+                sender: original,
+                receiver: reply,
+                of_sender: of_original,
+                of_receiver: of_reply,
+                scale: *scales & SCALE,
+            },
+            Direction::Reply => Sides {
+                sender: reply,
+                receiver: original,
+                of_sender: of_reply,
+                of_receiver: of_original,
+                scale: *scales >> 4,
+            },
+        }
+    }
+
+    /// Whether a segment that acknowledges and does no more, on an open connection, fits, and nothing else is to be said of it. If not, nothing is remembered.
+    #[inline(always)]
+    pub(super) fn follow(&mut self, segment: &View<'_>, direction: Direction) -> bool {
+        let mut sides = self.sides(direction);
+        let may_say_more = sides.of_receiver.has(Flags::SACKS) && !segment.options.say_nothing();
+        if sides.sender.window == 0 || may_say_more {
+            return false;
+        }
+        let claim = claim(&sides, segment, segment.ack, State::Established);
+        let fits = misfit(&sides, &claim).is_none();
+        if fits {
+            learn(&mut sides, segment, &claim);
+        }
+        fits
+    }
 }
 
 impl Ends {
@@ -275,9 +349,9 @@ impl Ends {
             flags: flags & !Flags::OF_BOTH,
         };
         let [kept, other] = self.kept;
-        let [flags, others] = self.flags;
-        let original = end(kept, flags, self.scales & SCALE);
-        let reply = end(other, others, self.scales >> 4);
+        let [flags, others] = self.about.flags;
+        let original = end(kept, flags, self.about.scales & SCALE);
+        let reply = end(other, others, self.about.scales >> 4);
         match direction {
             Direction::Original => (original, reply),
             Direction::Reply => (reply, original),
@@ -297,16 +371,15 @@ impl Ends {
             window: end.window,
             acked: end.acked,
         });
-        let [flags, _] = self.flags;
-        self.flags = [original.flags | (flags & Flags::OF_BOTH), reply.flags];
-        self.scales = (original.scale & SCALE) | (reply.scale << 4);
+        let [flags, _] = self.about.flags;
+        self.about.flags = [original.flags | (flags & Flags::OF_BOTH), reply.flags];
+        self.about.scales = (original.scale & SCALE) | (reply.scale << 4);
     }
 
     /// Whether one of them has the flag.
     #[inline]
     pub(super) fn any(&self, flag: Flags) -> bool {
-        let [original, reply] = self.flags;
-        (original | reply).has(flag)
+        self.about.any(flag)
     }
 
     /// What the ends have agreed on, and what is known of them: original, reply.
@@ -339,33 +412,19 @@ impl Ends {
 
     /// Sets a flag of the client's, or takes it back.
     pub(super) fn note(&mut self, flag: Flags, set: bool) {
-        let [original, _] = &mut self.flags;
+        let [original, _] = &mut self.about.flags;
         *original = *original & !flag;
         if set {
             *original = *original | flag;
         }
     }
 
-    /// Both ends, to be changed in place.
+    /// Both ends, part by part.
     #[inline(always)]
-    fn sides(&mut self, direction: Direction) -> Sides<'_> {
-        let [original, reply] = &mut self.kept;
-        let [of_original, of_reply] = &mut self.flags;
-        match direction {
-            Direction::Original => Sides {
-                sender: original,
-                receiver: reply,
-                of_sender: of_original,
-                of_receiver: of_reply,
-                scale: self.scales & SCALE,
-            },
-            Direction::Reply => Sides {
-                sender: reply,
-                receiver: original,
-                of_sender: of_reply,
-                of_receiver: of_original,
-                scale: self.scales >> 4,
-            },
+    pub(super) fn parts(&mut self) -> EndsMut<'_> {
+        EndsMut {
+            kept: &mut self.kept,
+            about: &mut self.about,
         }
     }
 
@@ -378,7 +437,8 @@ impl Ends {
     /// remembered if it counts.
     pub(super) fn fit(&mut self, segment: &View<'_>, direction: Direction, state: State) -> Fit {
         let mut sack = segment.ack;
-        let sides = self.sides(direction);
+        let mut ends = self.parts();
+        let sides = ends.sides(direction);
         if sides.of_receiver.has(Flags::SACKS) {
             sack = highest_ack(segment);
         }
@@ -387,7 +447,8 @@ impl Ends {
         {
             return Fit::In;
         }
-        let mut sides = self.sides(direction);
+        let mut ends = self.parts();
+        let mut sides = ends.sides(direction);
         let claim = claim(&sides, segment, sack, state);
         match misfit(&sides, &claim) {
             None => learn(&mut sides, segment, &claim),
@@ -395,23 +456,6 @@ impl Ends {
             Some(Misfit::Other(fit)) => return fit,
         }
         Fit::In
-    }
-
-    /// The same of a segment that acknowledges and does no more, on an open connection: whether it
-    /// fits, and nothing else is to be said of it. If not, nothing is remembered.
-    #[inline(always)]
-    pub(super) fn follow(&mut self, segment: &View<'_>, direction: Direction) -> bool {
-        let mut sides = self.sides(direction);
-        let may_say_more = sides.of_receiver.has(Flags::SACKS) && !segment.options.say_nothing();
-        if sides.sender.window == 0 || may_say_more {
-            return false;
-        }
-        let claim = claim(&sides, segment, segment.ack, State::Established);
-        let fits = misfit(&sides, &claim).is_none();
-        if fits {
-            learn(&mut sides, segment, &claim);
-        }
-        fits
     }
 
     /// Takes the first segment of an end, or one that may begin it anew.
