@@ -50,8 +50,8 @@ OTHERS = {
                              "rule's template, and lets the verdict change it for all packets. It is tracked as the rule "
                              "said even if the rule has gone meanwhile; with stock the policy goes with the rule",
     "log of INVALID": "with the log of a packet that would begin a connection and may not no connection is told",
-    "buckets": "nf_conntrack_buckets is the least number of buckets, a power of two from 1024 on; there are more while "
-               "there are more than two connections for each",
+    "buckets": "nf_conntrack_buckets is the least number of buckets, the power of two in what was written, from 1024 on; "
+               "there are more while there are more than two connections for each",
 }
 
 

@@ -47,7 +47,7 @@ impl Beside for Namespace {
         // CAST: both families fit.
         let family = original.family().number() as u8;
         let request = Request::read(attributes, family, SUPPORT)?;
-        change::set_timeout(conn, &request)?;
+        change::set_timeout(net, conn, &request)?;
         change_status(conn, &request)?;
         change::check_helper(net, conn, &request)?;
         if change::set_labels(conn, &request)? {

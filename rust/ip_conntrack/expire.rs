@@ -17,8 +17,8 @@ use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
 /// The same while there is much to do.
 const SOON: Ticks = Ticks::new(1);
-/// It is looked through again when the next entry is over, and not later than so: another that is
-/// over before may have come.
+/// It is looked through again when the next entry is over, and not later than so: a packet of an open
+/// connection says nothing when its time is shorter than before.
 const LATEST: Ticks = Ticks::from_secs(8, HZ);
 
 /// How many buckets are looked through in one go.
@@ -30,25 +30,39 @@ const SHARE: usize = 1 << 16;
 /// Of so many connections that it meets one is expired: that is many.
 const MANY: u32 = 16;
 
+/// When the table is to be looked through again.
+pub(crate) struct Due(Setting<Instant>);
+
+impl Due {
+    /// Now.
+    pub(crate) fn new() -> Self {
+        Self(Setting::new(netfilter::now()))
+    }
+
+    /// An entry will be over at a time.
+    #[inline]
+    pub(crate) fn by(&self, time: Instant) {
+        if self.0.get().after(time) {
+            self.0.set(time);
+        }
+    }
+}
+
 /// Takes out what has expired, share by share where the table is large.
 pub(crate) struct Reaper {
     shared: Shared,
     /// Where the next share begins.
     at: Setting<u32>,
-    /// When the table is to be looked through again.
-    due: Setting<Instant>,
     /// When the first is over of those that this look through has met.
     first: Setting<Instant>,
 }
 
 impl Reaper {
     pub(crate) fn new(shared: Shared) -> Self {
-        let now = netfilter::now();
         Self {
             shared,
             at: Setting::new(0),
-            due: Setting::new(now),
-            first: Setting::new(now.add(LATEST)),
+            first: Setting::new(netfilter::now().add(LATEST)),
         }
     }
 
@@ -66,7 +80,7 @@ impl Reaper {
         });
         self.at.set(next.unwrap_or(0));
         if next.is_none() {
-            self.due.set(self.first.get());
+            self.shared.due().0.set(self.first.get());
             self.first.set(now.add(LATEST));
         }
         next.is_some() && ended.get() > met.get().checked_div(MANY).unwrap_or_default()
@@ -79,7 +93,7 @@ impl Worker for Reaper {
             expectation.expired(netfilter::now())
         });
         let now = netfilter::now();
-        if self.due.get().after(now) {
+        if self.shared.due().0.get().after(now) {
             return Some(PERIOD);
         }
         self.shared.fit();

@@ -3,6 +3,7 @@
 
 use conntrack::{
     setting::Setting,
+    time::{Instant, Ticks},
     tuple::{Direction, HashWords, Tuple},
     zone::Zone,
 };
@@ -16,6 +17,7 @@ use rcu_table::{Insert, Ref};
 use crate::{
     events::{self, Cause},
     expect::Expectations,
+    expire::Due,
     growth,
     helpers::Helpers,
     kept::Kept,
@@ -36,6 +38,7 @@ struct Inner {
     max: Setting<u32>,
     /// The fewest buckets, as the user has it.
     least: Setting<u32>,
+    due: Due,
     /// How many connections under one lock are many.
     limit: Setting<u32>,
     kept: Kept,
@@ -57,10 +60,10 @@ const BY_BUCKET: u32 = 8;
 /// The fewest buckets.
 const FEWEST: u32 = 1024;
 
-/// A number of buckets that there can be.
+/// A number of buckets that there can be: the largest power of two in it.
 fn rounded(buckets: u32) -> u32 {
-    let most = buckets.clamp(FEWEST, growth::MOST);
-    most.checked_next_power_of_two().unwrap_or(growth::MOST)
+    let buckets = buckets.clamp(FEWEST, growth::MOST);
+    1_u32.wrapping_shl(buckets.checked_ilog2().unwrap_or(0))
 }
 
 impl Shared {
@@ -90,6 +93,7 @@ impl Shared {
             key: HashKey::random(),
             max: Setting::new(max),
             least: Setting::new(buckets),
+            due: Due::new(),
             limit: Setting::new(growth::limit(buckets)),
             kept: Kept::default(),
             defaults,
@@ -244,10 +248,23 @@ impl Shared {
     /// It comes back where one of its tuples is taken, or where it was put in before.
     #[inline]
     pub(crate) fn insert(&self, conn: Ref<Conn>, read: ReadSide<'_>) -> Result<(), Insert<Conn>> {
+        let over = netfilter::now().add(conn.pending_timeout());
         if self.table().insert(conn, &read)? > self.0.limit.get() {
             growth::look();
         }
+        self.due().by(over);
         Ok(())
+    }
+
+    /// Gives a connection another `timeout` from `now` on, or from its confirmation on.
+    #[inline]
+    pub(crate) fn refresh(&self, conn: &Conn, now: Instant, timeout: Ticks) {
+        conn.refresh(now, timeout);
+        self.due().by(now.add(timeout));
+    }
+
+    pub(crate) fn due(&self) -> &Due {
+        &self.0.due
     }
 
     fn take_out(&self, conn: &Conn) {

@@ -5,7 +5,7 @@ use conntrack::{
     ctinfo::CtInfo,
     event::Events,
     packet::{self, Class, Packet, Transport, Ways},
-    proto::{self, Before, Kept, Outcome, State, WORDS},
+    proto::{self, Before, Outcome, Places, State, WORDS},
     reason::Reason,
     status::Status,
     time::{Instant, Ticks},
@@ -334,7 +334,7 @@ fn settle(
                 moved(&conn);
             }
             if let Some(timeout) = effect.timeout {
-                conn.refresh(now, timeout);
+                shared.refresh(&conn, now, timeout);
                 count(context, &conn, direction);
             }
             if ctinfo == CtInfo::EstablishedReply {
@@ -360,7 +360,7 @@ fn settle(
         }
         Outcome::Invalid(reason) => Decision::Misfit(conn, ctinfo, reason),
         Outcome::Shorten(reason, timeout) => {
-            conn.refresh(now, timeout);
+            shared.refresh(&conn, now, timeout);
             Decision::Misfit(conn, ctinfo, reason)
         }
     })
@@ -429,7 +429,7 @@ impl Change for Stay<'_, '_> {
     type Result = Option<Ticks>;
 
     #[inline(always)]
-    fn change(self, state: &mut Kept) -> Option<Ticks> {
+    fn change(self, state: Places<'_>) -> Option<Ticks> {
         let Question {
             transport,
             direction,
@@ -448,7 +448,7 @@ impl Change for Update<'_, '_> {
     type Result = Outcome;
 
     #[inline(always)]
-    fn change(self, state: &mut Kept) -> Outcome {
+    fn change(self, mut state: Places<'_>) -> Outcome {
         let Question {
             transport,
             direction,
@@ -456,7 +456,10 @@ impl Change for Update<'_, '_> {
             now,
             config,
         } = self.0;
-        proto::update(state, transport, direction, before, now, config)
+        let mut kept = state.get();
+        let outcome = proto::update(&mut kept, transport, direction, before, now, config);
+        state.set(&kept);
+        outcome
     }
 }
 
@@ -649,6 +652,7 @@ pub(crate) fn close(net: &Net<Namespace>, conn: &Ref<Conn>) {
     if let Some(timeout) = timeout {
         conn.note(Events::PROTOINFO);
         conn.uncount();
-        conn.refresh(netfilter::now(), timeout);
+        let shared = &net.tracker().shared;
+        shared.refresh(conn, netfilter::now(), timeout);
     }
 }

@@ -224,7 +224,7 @@ pub fn change(
         return Err(Error::NotSupported);
     }
     check_helper(net, conn, request)?;
-    set_timeout(conn, request)?;
+    set_timeout(net, conn, request)?;
     if let Some(wanted) = request.status()? {
         conn.set_status(status_to_set(conn.status(), wanted)?);
     }
@@ -274,7 +274,11 @@ pub(crate) fn check_helper(
 /// # Errors
 ///
 /// [`Error::Fixed`], [`Error::Over`].
-pub(crate) fn set_timeout(conn: &Conn, request: &Request<'_>) -> Result<(), Error> {
+pub(crate) fn set_timeout(
+    net: &Net<Namespace>,
+    conn: &Conn,
+    request: &Request<'_>,
+) -> Result<(), Error> {
     let Some(seconds) = request.timeout()? else {
         return Ok(());
     };
@@ -285,7 +289,9 @@ pub(crate) fn set_timeout(conn: &Conn, request: &Request<'_>) -> Result<(), Erro
     if status.contains(Status::DYING) {
         return Err(Error::Over);
     }
-    conn.refresh(netfilter::now(), Ticks::from_secs(seconds, HZ));
+    let timeout = Ticks::from_secs(seconds, HZ);
+    let shared = &net.tracker().shared;
+    shared.refresh(conn, netfilter::now(), timeout);
     Ok(())
 }
 
