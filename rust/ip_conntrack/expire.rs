@@ -15,8 +15,6 @@ use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 /// How often somebody asks whether the table is to be looked through. Who looks an entry up sees by
 /// itself that its time is over; this is for those that nobody looks up any more.
 pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
-/// The same while there is much to do.
-const SOON: Ticks = Ticks::new(1);
 /// It is looked through again when the next entry is over, and not later than so: a packet of an open
 /// connection says nothing when its time is shorter than before.
 const LATEST: Ticks = Ticks::from_secs(8, HZ);
@@ -24,7 +22,7 @@ const LATEST: Ticks = Ticks::from_secs(8, HZ);
 /// How many buckets are looked through in one go.
 const SLICE: usize = 256;
 
-/// How many are looked through in a period, unless many connections have expired.
+/// How many are looked through in a period, or, while many connections have expired, before the next.
 const SHARE: usize = 1 << 16;
 
 /// Of so many connections that it meets one is expired: that is many.
@@ -66,7 +64,7 @@ impl Reaper {
         }
     }
 
-    /// Looks through a share; whether many had expired.
+    /// Looks through a share; whether many had expired, and there is more.
     fn share(&self, now: Instant) -> bool {
         let (met, ended) = (Cell::new(0_u32), Cell::new(0_u32));
         let next = walk(&self.shared, self.at.get(), SHARE, Cause::NOBODY, |conn| {
@@ -97,7 +95,9 @@ impl Worker for Reaper {
             return Some(PERIOD);
         }
         self.shared.fit();
-        Some(if self.share(now) { SOON } else { PERIOD })
+        // At once: an idle CPU might be late for another run.
+        while self.share(netfilter::now()) {}
+        Some(PERIOD)
     }
 }
 
