@@ -8,7 +8,8 @@ use conntrack::{
     time::{Instant, Ticks},
 };
 use kernel::sync::rcu;
-use netfilter::{Conn, Net, ReadSide, Worker, HZ};
+use netfilter::{Conn, GracePeriod, Net, ReadSide, Worker, HZ};
+use rcu_table::Grace;
 
 use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 
@@ -22,8 +23,12 @@ const LATEST: Ticks = Ticks::from_secs(8, HZ);
 /// How many buckets are looked through in one go.
 const SLICE: usize = 256;
 
-/// How many are looked through in a period, or, while many connections have expired, before the next.
+/// How many are looked through in a period, beside those in which many connections have expired.
 const SHARE: usize = 1 << 16;
+
+/// How many are looked through together. What ends is freed after a grace period, all of it together:
+/// of too many at once packets would have to wait for that.
+const TOGETHER: usize = 1 << 9;
 
 /// Of so many connections that it meets one is expired: that is many.
 const MANY: u32 = 16;
@@ -64,24 +69,30 @@ impl Reaper {
         }
     }
 
-    /// Looks through a share; whether many had expired, and there is more.
-    fn share(&self, now: Instant) -> bool {
+    /// Looks through some buckets; whether many had expired there. `None` at the end of the table.
+    fn some(&self, now: Instant) -> Option<bool> {
         let (met, ended) = (Cell::new(0_u32), Cell::new(0_u32));
-        let next = walk(&self.shared, self.at.get(), SHARE, Cause::NOBODY, |conn| {
-            met.set(met.get().saturating_add(1));
-            let over = conn.expired(now);
-            ended.set(ended.get().saturating_add(over.into()));
-            if !over && self.first.get().after(conn.expires()) {
-                self.first.set(conn.expires());
-            }
-            over
-        });
+        let next = walk(
+            &self.shared,
+            self.at.get(),
+            TOGETHER,
+            Cause::NOBODY,
+            |conn| {
+                met.set(met.get().saturating_add(1));
+                let over = conn.expired(now);
+                ended.set(ended.get().saturating_add(over.into()));
+                if !over && self.first.get().after(conn.expires()) {
+                    self.first.set(conn.expires());
+                }
+                over
+            },
+        );
         self.at.set(next.unwrap_or(0));
         if next.is_none() {
             self.shared.due().0.set(self.first.get());
             self.first.set(now.add(LATEST));
         }
-        next.is_some() && ended.get() > met.get().checked_div(MANY).unwrap_or_default()
+        next.map(|_| ended.get() > met.get().checked_div(MANY).unwrap_or_default())
     }
 }
 
@@ -95,8 +106,14 @@ impl Worker for Reaper {
             return Some(PERIOD);
         }
         self.shared.fit();
-        // At once: an idle CPU might be late for another run.
-        while self.share(netfilter::now()) {}
+        let mut left = SHARE;
+        while left > 0 {
+            match self.some(netfilter::now()) {
+                Some(true) => GracePeriod.wait(),
+                Some(false) => left = left.saturating_sub(TOGETHER),
+                None => break,
+            }
+        }
         Some(PERIOD)
     }
 }
