@@ -4,7 +4,7 @@
 
 use conntrack::{
     packet::{self, Bytes, Class, Packet, Transport, Ways},
-    proto::{Before, Effect, Outcome, State},
+    proto::{self, Before, Effect, Kept, Outcome, Places, State, WORDS},
     reason::Reason,
     status::Status,
     time::{Instant, Ticks},
@@ -216,19 +216,57 @@ impl Entry {
 
     pub fn open_with(bytes: &[u8], config: Config) -> Result<Self, conntrack::reason::Reason> {
         let packet = parse(bytes)?;
+        let now = Instant::from_ticks(u32::MAX - 1000);
+        // The tracker has the words made at once.
+        let mut kept = [0; WORDS];
+        let timeouts = &config.timeouts;
+        let begun = proto::begin(&mut kept, packet.transport(), timeouts, now, &config);
+        let state = State::open(packet.transport(), &config).inspect_err(|reason| {
+            assert_eq!(begun, Err(*reason));
+        })?;
         let mut entry = Self {
-            state: State::open(packet.transport(), &config)?,
+            state,
             status: Status::NONE,
             timeout: Ticks::default(),
             config,
-            now: Instant::from_ticks(u32::MAX - 1000),
+            now,
         };
         match entry.packet(Direction::Original, bytes) {
-            Outcome::Accept(_) => {}
+            Outcome::Accept(effect) => {
+                assert_eq!(begun, Ok(effect));
+                assert_eq!(entry.state.keep(), kept);
+            }
             other => panic!("the first packet: {other:?}"),
         }
         entry.status = entry.status | Status::CONFIRMED;
         Ok(entry)
+    }
+
+    /// What the short way says of a packet, and makes of the state, where it has something to say.
+    fn stays(
+        &self,
+        transport: &Transport<'_>,
+        direction: Direction,
+        before: Before<'_>,
+    ) -> Option<(Ticks, Kept)> {
+        let settled = proto::settled(transport, direction) | Status::CONFIRMED;
+        if !self.status.contains(settled) {
+            return None;
+        }
+        let (mut first, mut middle, mut last) = ([0; 8], 0, [0; 4]);
+        let mut places = Places {
+            first: &mut first,
+            middle: &mut middle,
+            last: &mut last,
+        };
+        places.set(&self.state.keep());
+        let timeout = proto::stay(places, transport, direction, before, self.now, &self.config)?;
+        let places = Places {
+            first: &mut first,
+            middle: &mut middle,
+            last: &mut last,
+        };
+        Some((timeout, places.get()))
     }
 
     /// What another packet does to it.
@@ -243,6 +281,7 @@ impl Entry {
         if let Ok(Class::Flow(tuple)) = packet.classify() {
             self.state = State::kept(&tuple, self.state.keep());
         }
+        let short = self.stays(packet.transport(), direction, before);
         let outcome = self.state.update(
             packet.transport(),
             direction,
@@ -250,6 +289,13 @@ impl Entry {
             self.now,
             &self.config,
         );
+        if let Some((timeout, kept)) = short {
+            let Outcome::Accept(effect) = outcome else {
+                panic!("the short way lets through what is {outcome:?}")
+            };
+            assert_eq!((effect.timeout, self.state.keep()), (Some(timeout), kept));
+            assert!(self.status.contains(effect.set) && !effect.moved && effect.remark.is_none());
+        }
         if let Outcome::Accept(Effect { timeout, set, .. }) = outcome {
             self.status = self.status | set;
             self.timeout = timeout.unwrap_or(self.timeout);
