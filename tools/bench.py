@@ -26,8 +26,8 @@ HEADROOM = 0.03
 LONGEST = 20000
 # What may be paid for events while nobody listens, and for these and helpers that do not read the connection, in
 # instructions: for a packet of an open connection, one that changes its state, and one that opens one.
-UNUSED = {"unheard": {"established": 5, "rest of the handshake": 5, "new": 12},
-          "bare": {"established": 5, "rest of the handshake": 5, "new": 22}}
+UNUSED = {"unheard": {"established": 5, "rest of the handshake": 5, "new": 5},
+          "bare": {"established": 5, "rest of the handshake": 5, "new": 15}}
 WHAT = {"unheard": "events that nobody hears", "bare": "events and helpers that are not used"}
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 LARGEST = 8
-LOADS = {"data": "established", "open": "new"}
+LOADS = {"data": "established", "open": "new", "rest": "the rest of the handshake", "close": "closing", "end": "the end, by the clock"}
 
 
 class Lines:
@@ -115,6 +115,8 @@ def main():
     for one in json.loads(raw.read_text())["results"]:
         data = one["found"]
         for phase, load in LOADS.items():
+            if not data[phase]["packets"]:
+                continue
             counts, by_line = named(slots[data[phase]["slot"]], data["symbols"], data["sections"], lines)
             by_module = Counter()
             for name, count in counts.items():

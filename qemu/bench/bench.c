@@ -358,12 +358,27 @@ static int do_next(const struct options *options)
 	return 0;
 }
 
+/* All is profiled from here on. */
+static int do_watch(const struct options *options)
+{
+	MARK(MARK_BEGIN);
+	return 0;
+}
+
+/* Up to here. */
+static int do_unwatch(const struct options *options)
+{
+	MARK(MARK_END);
+	return 0;
+}
+
 static const struct command {
 	const char *name;
 	int (*act)(const struct options *options);
 } commands[] = {
 	{ "load", do_load }, { "send", do_send }, { "parallel", do_parallel }, { "pace", do_pace },
 	{ "stop", do_stop }, { "busy", do_busy }, { "next", do_next },
+	{ "watch", do_watch }, { "unwatch", do_unwatch },
 };
 
 static int act(char *text)

@@ -143,10 +143,12 @@ pub trait Ways<'a>: Sized {
 
     /// A packet of a flow.
     fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End;
+
+    /// A TCP segment that does something else than to acknowledge.
+    fn segment(self, tuple: Tuple, segment: TcpView<'a>) -> Self::End;
 }
 
-/// A packet of the usual form, read in the quickest way: UDP, a TCP segment that acknowledges and
-/// does no more, or an echo, without options of the network header, whole, and all of its headers
+/// A packet of the usual form, read in the quickest way: UDP, TCP, or an echo, without options of the network header, whole, and all of its headers
 /// within what lies at hand in `bytes`.
 ///
 /// `None` says nothing of the packet: [`Packet::parse`] does.
@@ -180,9 +182,12 @@ fn transport<'a, W: Ways<'a>>(
             Some(ways.flow(tuple, Transport::Udp(view)))
         }
         (protocol::TCP, _) => {
-            let (ports, view) = tcp::acknowledgement(bytes, at)?;
-            let tuple = network.tuple(family, protocol::TCP, ports);
-            Some(ways.flow(tuple, Transport::Tcp(view)))
+            let segment = tcp::usual(bytes, at)?;
+            let tuple = network.tuple(family, protocol::TCP, segment.ports());
+            Some(match segment.acknowledgement() {
+                Some(view) => ways.flow(tuple, Transport::Tcp(view)),
+                None => ways.segment(tuple, segment.any()?),
+            })
         }
         (protocol::ICMP, Family::Ipv4) => {
             let view = icmp::usual(bytes, at, icmp::ECHOES)?;
@@ -200,18 +205,9 @@ fn transport<'a, W: Ways<'a>>(
     }
 }
 
-/// A packet of the usual form, with any TCP segment: its tuple, and what its transport header says.
+/// The same packets: their tuple, and what their transport header says.
 pub fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Tuple, Transport<'_>)> {
-    let (network, at) = match family {
-        Family::Ipv4 => ip::usual_v4(bytes)?,
-        Family::Ipv6 => ip::usual_v6(bytes)?,
-    };
-    if network.protocol == protocol::TCP {
-        let (ports, view) = tcp::usual(bytes, at)?;
-        let tuple = network.tuple(family, protocol::TCP, ports);
-        return Some((tuple, Transport::Tcp(view)));
-    }
-    transport(family, &network, bytes, at, Read)
+    quick(family, bytes, Read)
 }
 
 /// To read a packet, and no more.
@@ -223,6 +219,11 @@ impl<'a> Ways<'a> for Read {
     #[inline(always)]
     fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End {
         (tuple, transport)
+    }
+
+    #[inline(always)]
+    fn segment(self, tuple: Tuple, segment: TcpView<'a>) -> Self::End {
+        (tuple, Transport::Tcp(segment))
     }
 }
 

@@ -17,22 +17,22 @@ pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) ->
     let Attached::Conn(conn, ctinfo) = skb.attached() else {
         return Verdict::Accept;
     };
+    // An ICMP error or a reset of our own goes the other way: it starts nothing.
+    let starts = ctinfo.direction() == Direction::Original;
+    if starts && conn.glance().begins_unheard() && conn.session().is_none() {
+        if let Some(conn) = conn.hold() {
+            return insert(net, skb, conn, ctinfo, read);
+        }
+    }
     let status = conn.status();
     if status.contains(Status::CONFIRMED) {
         return finish(net, skb, read);
     }
-    // An ICMP error or a reset of our own goes the other way: it starts nothing.
-    if ctinfo.direction() == Direction::Reply {
+    if !starts {
         return Verdict::Accept;
     }
-    match skb.conn() {
-        Some((conn, _)) if !status.contains(Status::DYING) => {
-            if conn.is_listened() || conn.session().is_some() {
-                begin(net, skb, conn, ctinfo, read)
-            } else {
-                insert(net, skb, conn, ctinfo, read)
-            }
-        }
+    match conn.hold() {
+        Some(conn) if !status.contains(Status::DYING) => begin(net, skb, conn, ctinfo, read),
         _ => {
             net.tracker().counts.event(Event::InsertFailed);
             Verdict::Drop

@@ -18,10 +18,10 @@ use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
 /// It is looked through again when the next entry is over, and not later than so: a packet of an open
 /// connection says nothing when its time is shorter than before.
-const LATEST: Ticks = Ticks::from_secs(8, HZ);
+const LATEST: Ticks = Ticks::from_secs(30, HZ);
 
 /// How many buckets are looked through in one go.
-const SLICE: usize = 256;
+const SLICE: usize = 128;
 
 /// How many are looked through in a period, beside those in which many connections have expired.
 const SHARE: usize = 1 << 16;

@@ -4,8 +4,8 @@
 use conntrack::{
     ctinfo::CtInfo,
     event::Events,
-    packet::{self, Class, Packet, Transport, Ways},
-    proto::{self, Before, Outcome, Places, State, WORDS},
+    packet::{self, Class, Packet, Segment, Tcp, Transport, Ways},
+    proto::{self, Before, Effect, Kept, Outcome, Places, Question, State, WORDS},
     reason::Reason,
     status::Status,
     time::{Instant, Ticks},
@@ -24,8 +24,6 @@ use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related
 
 /// What becomes of a packet.
 pub(crate) enum Decision {
-    /// It goes on, and all is done.
-    Done,
     /// It belongs to a connection.
     Tracked(Ref<Conn>, CtInfo),
     /// The same, and there is something odd about it.
@@ -49,10 +47,16 @@ const ROUNDS: usize = 8;
 #[inline(always)]
 pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
     if context.skb.is_unmarked() && !to_be_verified(context) {
-        match packet::quick(context.family(), context.skb.linear(), Quick(context)) {
-            Some(Decision::Done) => return Verdict::Accept,
-            Some(decision) => return carry_out(&mut context.again(), decision),
-            None => {}
+        let mut left = None;
+        let ways = Quick {
+            context,
+            left: &mut left,
+        };
+        if packet::quick(context.family(), context.skb.linear(), ways).is_some() {
+            return match left {
+                None => Verdict::Accept,
+                Some(decision) => carry_out(&mut context.again(), decision),
+            };
         }
     }
     unusual(&mut context.again())
@@ -97,7 +101,6 @@ fn to_be_verified(context: &Context<'_, Namespace>) -> bool {
 #[inline(never)]
 fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdict {
     match decision {
-        Decision::Done => Verdict::Accept,
         Decision::Tracked(conn, ctinfo) => {
             context.skb.attach(conn, ctinfo);
             Verdict::Accept
@@ -183,22 +186,27 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
 }
 
 /// What becomes of packets that no rule wishes anything for, and that were read in the quickest way.
-struct Quick<'a, 'b>(&'a Context<'b, Namespace>);
+struct Quick<'a, 'b> {
+    context: &'a Context<'b, Namespace>,
+    /// What is left to be done; in memory, and so touched only if there is anything.
+    left: &'a mut Option<Decision>,
+}
 
 impl<'a> Ways<'a> for Quick<'a, '_> {
-    type End = Decision;
+    type End = ();
 
     // What is passed to functions that are not compiled into this one has to be in memory, so they
     // get next to nothing, and read the packet again.
     #[inline(always)]
-    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Decision {
-        let Context { net, read, .. } = *self.0;
+    fn flow(self, tuple: Tuple, transport: Transport<'a>) {
+        let Context { net, read, .. } = *self.context;
         let shared = &net.tracker().shared;
         let zone = Zone::DEFAULT;
         let hash = shared.hash(net, zone.id(Direction::Original), &tuple);
         let Some((conn, direction)) = shared.find_hashed(net, zone, &tuple, hash, read) else {
             let [a, b, c, d, e] = tuple.to_numbers();
-            return unknown(self.0, hash, a, b, c, d, e);
+            *self.left = unknown(self.context, hash, a, b, c, d, e);
+            return;
         };
         let glance = conn.glance();
         if glance.stays(proto::settled(&transport, direction)) {
@@ -208,15 +216,21 @@ impl<'a> Ways<'a> for Quick<'a, '_> {
             if let Some(timeout) = Conn::with_state(&conn, lock, Stay(question)) {
                 conn.restart(now, timeout);
                 let ctinfo = ctinfo(glance.status(), direction);
-                self.0.skb.attach_first(conn, ctinfo);
-                return Decision::Done;
+                self.context.skb.attach_first(conn, ctinfo);
+                return;
             }
         }
-        known(self.0, conn, direction)
+        *self.left = known(self.context, conn, direction);
+    }
+
+    #[inline(always)]
+    fn segment(self, _: Tuple, _: Tcp<'a>) {
+        *self.left = segment(self.context);
     }
 }
 
 /// A packet that no connection knows; its tuple is in numbers, for these need not be in memory.
+/// `None` here and below: all is done.
 #[inline(never)]
 fn unknown(
     context: &Context<'_, Namespace>,
@@ -226,27 +240,114 @@ fn unknown(
     c: u64,
     d: u64,
     e: u64,
-) -> Decision {
+) -> Option<Decision> {
     let tuple = Tuple::of_numbers([a, b, c, d, e]);
-    let transport = Transport::of(&tuple).or_else(|| {
-        let read = packet::usual(context.family(), context.skb.linear());
-        read.map(|(_, transport)| transport)
-    });
-    match transport {
-        Some(transport) => open(context, &transport, &tuple, hash, Zone::DEFAULT, None),
-        None => decide(context, None), // Not reached: it was read so before.
+    let timeouts = &context.net.tracker().config.timeouts;
+    if let Some((first, timeout)) = proto::begin_quickly(&tuple, timeouts, netfilter::now()) {
+        let mut state = [0; WORDS];
+        let [word, ..] = &mut state;
+        *word = first;
+        if start(context, &tuple, hash, &state, timeout) {
+            return None;
+        }
     }
+    Some(
+        match packet::usual(context.family(), context.skb.linear()) {
+            Some((_, transport)) => open(context, &transport, &tuple, hash, Zone::DEFAULT, None),
+            None => decide(context, None), // Not reached: it was read so before.
+        },
+    )
+}
+
+/// A TCP segment that does something else than to acknowledge.
+#[inline(never)]
+fn segment(context: &Context<'_, Namespace>) -> Option<Decision> {
+    let net = context.net;
+    let read = packet::usual(context.family(), context.skb.linear());
+    let Some((tuple, transport @ Transport::Tcp(segment))) = read else {
+        return Some(decide(context, None)); // Not reached, as above.
+    };
+    let shared = &net.tracker().shared;
+    let zone = Zone::DEFAULT;
+    let hash = shared.hash(net, zone.id(Direction::Original), &tuple);
+    if let Some((conn, direction)) = shared.find_hashed(net, zone, &tuple, hash, context.read) {
+        return advance(context, conn, direction, &transport);
+    }
+    if segment.segment == Segment::Syn {
+        let mut state = [0; WORDS];
+        let timeout = proto::request(&mut state, &segment, &net.tracker().config.timeouts);
+        if start(context, &tuple, hash, &state, timeout) {
+            return None;
+        }
+    }
+    Some(open(context, &transport, &tuple, hash, zone, None))
 }
 
 /// A packet of the usual form that may change its connection.
 #[inline(never)]
-fn known(context: &Context<'_, Namespace>, conn: Ref<Conn>, direction: Direction) -> Decision {
-    if let Some((_, transport)) = packet::usual(context.family(), context.skb.linear()) {
-        if let Some(decision) = settle(context, conn, direction, &transport) {
-            return decision;
+fn known(
+    context: &Context<'_, Namespace>,
+    conn: Ref<Conn>,
+    direction: Direction,
+) -> Option<Decision> {
+    let ways = Known {
+        context,
+        conn,
+        direction,
+    };
+    packet::quick(context.family(), context.skb.linear(), ways)
+        .unwrap_or_else(|| Some(decide(context, None))) // Not reached, as above.
+}
+
+/// What becomes of such packets.
+struct Known<'a, 'b> {
+    context: &'a Context<'b, Namespace>,
+    conn: Ref<Conn>,
+    direction: Direction,
+}
+
+impl<'a> Ways<'a> for Known<'a, '_> {
+    type End = Option<Decision>;
+
+    #[inline(always)]
+    fn flow(self, _: Tuple, transport: Transport<'a>) -> Option<Decision> {
+        advance(self.context, self.conn, self.direction, &transport)
+    }
+
+    #[inline(always)]
+    fn segment(self, _: Tuple, _: Tcp<'a>) -> Option<Decision> {
+        Some(changed(self.context, self.conn, self.direction)) // Not reached, as above.
+    }
+}
+
+/// A packet that may change its connection, most probably in a way that has nothing unusual.
+#[inline(always)]
+fn advance(
+    context: &Context<'_, Namespace>,
+    conn: Ref<Conn>,
+    direction: Direction,
+    transport: &Transport<'_>,
+) -> Option<Decision> {
+    let (glance, now) = (conn.glance(), netfilter::now());
+    if proto::may_advance(transport, glance.status()) {
+        let question = question(context.net, &conn, glance, direction, transport, now);
+        let lock = transport.has_lock();
+        if let Some(effect) = Conn::with_state(&conn, lock, Advance(question)) {
+            accept(context, &conn, direction, now, &effect);
+            let ctinfo = ctinfo(glance.status(), direction);
+            context.skb.attach_first(conn, ctinfo);
+            return None;
         }
     }
-    decide(context, None)
+    Some(changed(context, conn, direction))
+}
+
+/// A packet of the usual form that does something less usual to its connection.
+#[inline(never)]
+fn changed(context: &Context<'_, Namespace>, conn: Ref<Conn>, direction: Direction) -> Decision {
+    let read = packet::usual(context.family(), context.skb.linear());
+    let settled = read.and_then(|(_, transport)| settle(context, conn, direction, &transport));
+    settled.unwrap_or_else(|| decide(context, None))
 }
 
 /// What becomes of a packet.
@@ -329,17 +430,7 @@ fn settle(
     let ctinfo = ctinfo(glance.status(), direction);
     Some(match outcome {
         Outcome::Accept(effect) => {
-            conn.set_and_note(effect.set, Events::ASSURED);
-            if effect.moved && conn.is_watched() {
-                moved(&conn);
-            }
-            if let Some(timeout) = effect.timeout {
-                shared.refresh(&conn, now, timeout);
-                count(context, &conn, direction);
-            }
-            if ctinfo == CtInfo::EstablishedReply {
-                answered(&conn);
-            }
+            accept(context, &conn, direction, now, &effect);
             match effect.remark {
                 None => Decision::Tracked(conn, ctinfo),
                 Some(remark) => Decision::Odd(conn, ctinfo, remark),
@@ -350,7 +441,7 @@ fn settle(
             // Who hears of its end hears of a connection that was never answered, as with stock.
             shared.kill(&conn);
             if ctinfo == CtInfo::EstablishedReply {
-                answered(&conn);
+                conn.gain(Status::SEEN_REPLY);
             }
             Decision::Tracked(conn, ctinfo)
         }
@@ -366,18 +457,34 @@ fn settle(
     })
 }
 
+/// Does to a connection what a packet of it does.
+#[inline(always)]
+fn accept(
+    context: &Context<'_, Namespace>,
+    conn: &Ref<Conn>,
+    direction: Direction,
+    now: Instant,
+    effect: &Effect,
+) {
+    conn.gain(match direction {
+        Direction::Original => effect.set,
+        Direction::Reply => effect.set | Status::SEEN_REPLY,
+    });
+    if effect.moved && conn.is_watched() {
+        moved(conn);
+    }
+    if let Some(timeout) = effect.timeout {
+        context.net.tracker().shared.refresh(conn, now, timeout);
+        count(context, conn, direction);
+    }
+}
+
 /// Counts a packet, where the connection's packets are counted.
 #[inline]
 fn count(context: &Context<'_, Namespace>, conn: &Conn, direction: Direction) {
     if let Some(account) = conn.counters() {
         account.add(direction, 1, context.skb.len().into());
     }
-}
-
-/// A packet has come in the direction of the answers.
-#[inline]
-fn answered(conn: &Conn) {
-    conn.set_and_note(Status::SEEN_REPLY, Events::REPLY);
 }
 
 /// What a packet is to a connection of this status.
@@ -391,14 +498,6 @@ fn ctinfo(status: Status, direction: Direction) -> CtInfo {
 }
 
 /// What the engine is asked of a packet.
-struct Question<'a, 'b> {
-    transport: &'a Transport<'b>,
-    direction: Direction,
-    before: Before<'a>,
-    now: Instant,
-    config: &'a Config,
-}
-
 #[inline(always)]
 fn question<'a, 'b>(
     net: &'a Net<Namespace>,
@@ -430,14 +529,19 @@ impl Change for Stay<'_, '_> {
 
     #[inline(always)]
     fn change(self, state: Places<'_>) -> Option<Ticks> {
-        let Question {
-            transport,
-            direction,
-            before,
-            now,
-            config,
-        } = self.0;
-        proto::stay(state, transport, direction, before, now, config)
+        proto::stay(state, &self.0)
+    }
+}
+
+/// What a packet does to its connection that has nothing unusual.
+struct Advance<'a, 'b>(Question<'a, 'b>);
+
+impl Change for Advance<'_, '_> {
+    type Result = Option<Effect>;
+
+    #[inline(always)]
+    fn change(self, state: Places<'_>) -> Option<Effect> {
+        proto::advance(state, &self.0)
     }
 }
 
@@ -449,15 +553,8 @@ impl Change for Update<'_, '_> {
 
     #[inline(always)]
     fn change(self, mut state: Places<'_>) -> Outcome {
-        let Question {
-            transport,
-            direction,
-            before,
-            now,
-            config,
-        } = self.0;
         let mut kept = state.get();
-        let outcome = proto::update(&mut kept, transport, direction, before, now, config);
+        let outcome = proto::update(&mut kept, &self.0);
         state.set(&kept);
         outcome
     }
@@ -471,6 +568,53 @@ fn moved(conn: &Ref<Conn>) {
     if conn.is_tallied() && Conn::lock(conn).is_over() {
         conn.uncount();
     }
+}
+
+/// Starts a connection that comes from nowhere, and of which nobody wants anything, as nearly all do.
+/// `false`: [`open`] is to be asked.
+#[inline(always)]
+fn start(
+    context: &Context<'_, Namespace>,
+    tuple: &Tuple,
+    hash: u32,
+    state: &Kept,
+    timeout: Ticks,
+) -> bool {
+    let net = context.net;
+    let tracker = net.tracker();
+    let (true, Some(reply)) = (
+        net.census().len() < tracker.shared.max() && is_plain(net, tuple),
+        tuple.invert(),
+    ) else {
+        return false;
+    };
+    let new = NewConn {
+        original: tuple,
+        reply: &reply,
+        hashes: (hash, None),
+        state,
+        timeout,
+        status: Status::NONE,
+        master: None,
+        zone: Zone::DEFAULT,
+        marks: [0; 2],
+        extension: None,
+        features: tracker.usual.features(),
+    };
+    let Some(conn) = net.new_conn(tracker.shared.cache(), new) else {
+        return false;
+    };
+    count(context, &conn, Direction::Original);
+    context.skb.attach_first(conn, CtInfo::New);
+    true
+}
+
+/// Whether a new connection, of a packet without a template, comes from nowhere and nobody reads it:
+/// nearly all are like that.
+#[inline(always)]
+fn is_plain(net: &Net<Namespace>, tuple: &Tuple) -> bool {
+    let tracker = net.tracker();
+    !expect::any(net) && !helpers::may_be_assigned(tracker, tuple) && !tracker.has_labels()
 }
 
 /// A packet that no connection knows: perhaps it starts one.
@@ -502,12 +646,7 @@ fn open(
         }
         return no_room(config, Reason::TableFull);
     }
-    // Most connections come from nowhere, and nobody reads them.
-    let plain = template.is_none()
-        && !expect::any(net)
-        && !helpers::may_be_assigned(tracker, tuple)
-        && !tracker.has_labels();
-    let origin = if plain {
+    let origin = if template.is_none() && is_plain(net, tuple) {
         Origin::new(tracker)
     } else {
         match Origin::search(context, tuple, zone, template) {

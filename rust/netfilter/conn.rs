@@ -167,6 +167,14 @@ union Tail {
 const _: () = assert!(size_of::<Conn>() == PREFIX + size_of::<[u32; 8]>());
 const _: () = assert!(size_of::<raw::hlist_nulls_node>() == size_of::<[u32; 4]>());
 
+/// Whether the eight bytes of the prefix from `at` on are written one by one when a connection is made.
+const fn is_written(at: usize) -> bool {
+    const HASH: usize = offset_of!(raw::nf_conn, tuplehash);
+    const STATUS: usize = offset_of!(raw::nf_conn, status);
+    let hash = at >= HASH && at < HASH + size_of::<[raw::nf_conntrack_tuple_hash; 2]>();
+    hash || at == STATUS
+}
+
 /// What is done to the state of a connection. (Not a closure: the compiler keeps those apart.)
 pub trait Change {
     /// What comes of it.
@@ -186,6 +194,14 @@ impl Glance {
     pub fn status(self) -> Status {
         // CAST: as in `Conn::status`.
         Status::from_bits(self.0 as u32)
+    }
+
+    /// Whether it is on its way into the table, and nobody listens to its events.
+    #[inline]
+    pub fn begins_unheard(self) -> bool {
+        let heard = if TOLD { LISTENED } else { 0 };
+        let others = Status::TEMPLATE | Status::CONFIRMED | Status::DYING;
+        self.0 & (u64::from(others.bits()) | heard) == 0
     }
 
     /// Whether the connection has `bits` already, and a packet gives it another timeout and changes
@@ -311,7 +327,9 @@ impl Conn {
             // What is not written below is zero. (Volatile: or else the compiler calls memset, which
             // takes three times as long.)
             for at in 0..PREFIX / size_of::<u64>() {
-                conn.cast::<u64>().add(at).write_volatile(0);
+                if !is_written(at * size_of::<u64>()) {
+                    conn.cast::<u64>().add(at).write_volatile(0);
+                }
             }
             if new.features.account() {
                 (&raw mut (*conn.cast::<Counted>()).account).write(Account::default());
@@ -546,6 +564,16 @@ impl Conn {
         let account = self.clock()?;
         let over = self.status().contains(Status::DYING);
         Some([account.start(), if over { account.last() } else { 0 }])
+    }
+
+    /// A reference of one's own; `None` where it is just being destroyed.
+    #[inline]
+    pub fn hold(&self) -> Option<Ref<Self>> {
+        if !self.try_get() {
+            return None;
+        }
+        // SAFETY: a connection is nowhere but in memory that its count keeps, and there is one more.
+        Some(unsafe { Ref::from_raw(NonNull::from(self)) })
     }
 
     /// How many references there are.
@@ -807,9 +835,16 @@ impl Conn {
             NonNull::from(conn.census())
         });
         if status.contains(Status::CONFIRMED) {
-            // SAFETY: nobody has a reference, so nobody reads the state, in whose place this is;
-            // and this happens once.
-            unsafe { raw::call_rcu(conn.tail.get().cast(), Some(give_back)) };
+            let grace: *mut raw::callback_head = conn.tail.get().cast();
+            if conn.extension().is_none() && conn.master().is_none() {
+                // SAFETY: as below; and there is nothing to give back but the memory, which begins with
+                // the connection. (The kernel frees many such at once, so this is cheaper.)
+                unsafe { raw::kvfree_call_rcu(grace.cast(), this.as_ptr().cast()) };
+            } else {
+                // SAFETY: nobody has a reference, so nobody reads the state, in whose place this is;
+                // and this happens once.
+                unsafe { raw::call_rcu(grace, Some(give_back)) };
+            }
         } else {
             // SAFETY: never in the table, so no reader can have seen it.
             unsafe { free(this.as_ptr()) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Spin locks of the packet path. Hooks at OUTPUT run in process context with bottom halves on,
-//! so each of these locks turns them off.
+//! so each of these locks turns them off, unless they are off already.
 
 use core::{cell::UnsafeCell, sync::atomic::AtomicU32};
 
@@ -36,10 +36,13 @@ impl BucketLock {
 // SAFETY: a kernel spin lock excludes all other holders; `lock_second` differs only in what
 // lockdep is told, and in that bottom halves are off already.
 unsafe impl rcu_table::Stripe for BucketLock {
+    /// Whether bottom halves are to be switched on again.
+    type Before = bool;
+
     #[inline]
-    fn lock(&self) {
+    fn lock(&self) -> bool {
         // SAFETY: the lock was initialised before the table was made.
-        unsafe { raw::ipct_spin_lock_bh(self.lock.get()) };
+        unsafe { raw::ipct_spin_lock_packet(self.lock.get()) }
     }
 
     #[inline]
@@ -49,9 +52,9 @@ unsafe impl rcu_table::Stripe for BucketLock {
     }
 
     #[inline]
-    unsafe fn unlock(&self) {
+    unsafe fn unlock(&self, before: bool) {
         // SAFETY: the caller holds the lock by `lock`.
-        unsafe { raw::ipct_spin_unlock_bh(self.lock.get()) };
+        unsafe { raw::ipct_spin_unlock_packet(self.lock.get(), before) };
     }
 
     #[inline]

@@ -61,16 +61,17 @@ impl Conn {
         self.put_news(u64::from(events.bits()) << PENDING);
     }
 
-    /// Sets status bits; where they are new, that is to be told, if anybody listens.
+    /// Sets the status bits that packets bring about, SEEN_REPLY and ASSURED; where they are new, that is
+    /// to be told, if anybody listens.
     #[inline(always)] // It is called where a few instructions count, and nowhere else.
-    pub fn set_and_note(&self, bits: Status, events: Events) {
+    pub fn gain(&self, bits: Status) {
         let word = self.status_word().load(Ordering::Acquire);
         let bits_of_word = u64::from(bits.bits());
         if word & bits_of_word == bits_of_word {
             return;
         }
         if TOLD && word & LISTENED != 0 {
-            self.set_for_listener(bits, events);
+            self.gain_for_listener(bits);
         } else {
             self.status_word().fetch_or(bits_of_word, Ordering::AcqRel);
         }
@@ -78,9 +79,16 @@ impl Conn {
 
     #[cold]
     #[inline(never)]
-    fn set_for_listener(&self, bits: Status, events: Events) {
-        if !self.set_status(bits).contains(bits) {
-            self.note_for_listener(events);
+    fn gain_for_listener(&self, bits: Status) {
+        let before = self.set_status(bits);
+        let news = [
+            (Status::SEEN_REPLY, Events::REPLY),
+            (Status::ASSURED, Events::ASSURED),
+        ];
+        for (bit, event) in news {
+            if bits.contains(bit) && !before.contains(bit) {
+                self.note_for_listener(event);
+            }
         }
     }
 

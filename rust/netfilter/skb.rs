@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Packets.
 
-use core::{
-    mem::{ManuallyDrop, MaybeUninit},
-    ptr::NonNull,
-    slice,
-};
+use core::{mem::MaybeUninit, ptr::NonNull, slice};
 
 use conntrack::{
     ctinfo::CtInfo,
@@ -333,9 +329,7 @@ impl Skb {
         let Attached::Conn(conn, info) = self.attached() else {
             return None;
         };
-        // SAFETY: the packet holds a count, which stays with it: only the copy is given out.
-        let held = ManuallyDrop::new(unsafe { Ref::from_raw(NonNull::from(conn)) });
-        Some((Ref::clone(&held), info))
+        Some((conn.hold()?, info))
     }
 
     /// Takes the template that a rule has attached off the packet, to keep it.

@@ -54,7 +54,7 @@ impl<E: Node, S: Storage> Table<E, S> {
         };
         // Where the second half begins. There are at most 31 bits, so there are two halves.
         let middle = hash | (1_u32 << 31).wrapping_shr(old.bits.min(new.bits));
-        stripe.lock();
+        let before = stripe.lock();
         // SAFETY: the chains are locked.
         unsafe {
             if old.bits < new.bits {
@@ -66,7 +66,7 @@ impl<E: Node, S: Storage> Table<E, S> {
             } else {
                 join::<E>([hash, middle].map(|at| old.head(at)), new.head(hash));
             }
-            stripe.unlock();
+            stripe.unlock(before);
         }
     }
 }

@@ -16,8 +16,11 @@ use crate::{
 /// Between `lock` (or `lock_second`) and the unlock of its kind no other thread gets past either
 /// of them, and what was written before an unlock is seen after the next lock.
 pub unsafe trait Stripe {
+    /// What is to be known to give the lock back.
+    type Before: Copy;
+
     /// Takes the lock.
-    fn lock(&self);
+    fn lock(&self) -> Self::Before;
 
     /// Takes the lock while another of the same table is held.
     fn lock_second(&self);
@@ -26,8 +29,8 @@ pub unsafe trait Stripe {
     ///
     /// # Safety
     ///
-    /// The caller must hold it by `lock`.
-    unsafe fn unlock(&self);
+    /// The caller must hold it by `lock`, which has given `before`.
+    unsafe fn unlock(&self, before: Self::Before);
 
     /// Gives it back.
     ///
@@ -262,7 +265,7 @@ impl<E: Node, S: Storage> Table<E, S> {
     /// # Safety
     ///
     /// As for `link`.
-    #[inline]
+    #[inline(always)]
     unsafe fn place(&self, entry: &E, key: Key) -> Result<Place<'_>, Option<Ref<E>>> {
         let hash = entry.link_of(key).hash();
         // SAFETY: the caller's promise.
@@ -367,9 +370,7 @@ impl<E: Node, S: Storage> Table<E, S> {
             }
             both => both,
         };
-        if let Some(low) = low {
-            low.lock();
-        }
+        let low = low.map(|low| (low, low.lock()));
         if let Some(high) = high {
             high.lock_second();
         }
@@ -390,7 +391,7 @@ impl<E: Node, S: Storage> Table<E, S> {
 struct Held<'a, T: Stripe> {
     /// The lock over the chain of the first key.
     first: Option<&'a T>,
-    low: Option<&'a T>,
+    low: Option<(&'a T, T::Before)>,
     high: Option<&'a T>,
 }
 
@@ -415,8 +416,8 @@ impl<T: Stripe> Drop for Held<'_, T> {
             if let Some(high) = self.high {
                 high.unlock_second();
             }
-            if let Some(low) = self.low {
-                low.unlock();
+            if let Some((low, before)) = self.low {
+                low.unlock(before);
             }
         }
     }

@@ -24,7 +24,7 @@ pub struct Walk<'g, E: Node, S: Storage> {
 }
 
 /// How many empty buckets are passed in one go.
-const SKIPPED: usize = 64;
+const SKIPPED: usize = 256;
 
 impl<E: Node, S: Storage> Table<E, S> {
     /// The entries of a bucket, by their first keys and in the order of their hashes: of that which

@@ -8,14 +8,14 @@ pub mod tcp;
 mod udp;
 
 use crate::{
-    packet::Transport,
+    packet::{Segment, Tcp, Transport},
     reason::Reason,
     setting::Setting,
     show::Detail,
     status::Status,
     time::{Instant, Ticks},
     timeouts::{Config, Timeouts},
-    tuple::{Direction, Tuple},
+    tuple::{protocol, Direction, Family, Tuple},
     wire::{icmp, icmpv6},
 };
 
@@ -92,6 +92,35 @@ impl<'a> Before<'a> {
     }
 }
 
+/// A packet of a connection, and what there is to know beside it.
+#[derive(Clone, Copy)]
+pub struct Question<'a, 'b> {
+    /// What it says.
+    pub transport: &'a Transport<'b>,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The entry before it.
+    pub before: Before<'a>,
+    /// The time.
+    pub now: Instant,
+    /// The namespace's settings.
+    pub config: &'a Config,
+}
+
+impl<'a> Question<'a, '_> {
+    /// The same for TCP.
+    #[inline(always)]
+    fn tcp(&self) -> tcp::Context<'a> {
+        tcp::Context {
+            status: self.before.status,
+            expires: self.before.expires,
+            now: self.now,
+            timeouts: self.before.timeouts,
+            config: self.config,
+        }
+    }
+}
+
 /// What changes of the entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
@@ -129,48 +158,46 @@ impl Effect {
 
 /// What a packet does to a connection whose state is kept as words: those of a state of the packet's
 /// protocol, which is part of the tuple.
-pub fn update(
-    kept: &mut Kept,
-    transport: &Transport<'_>,
-    direction: Direction,
-    entry: Before<'_>,
-    now: Instant,
-    config: &Config,
-) -> Outcome {
-    let Before {
-        status,
-        expires,
-        timeouts,
-    } = entry;
-    match transport {
+pub fn update(kept: &mut Kept, question: &Question<'_, '_>) -> Outcome {
+    let direction = question.direction;
+    match question.transport {
         Transport::Tcp(segment) => {
-            let context = tcp::Context {
-                status,
-                expires,
-                now,
-                timeouts,
-                config,
-            };
-            tcp::Tcp::within(kept).update(segment, direction, &context)
-        }
-        Transport::Udp(_) => {
-            let [word, ..] = kept;
-            let mut udp = Udp::kept(*word);
-            let outcome = udp.update(status, now, timeouts);
-            *word = udp.keep();
-            outcome
+            tcp::Tcp::within(kept).update(segment, direction, &question.tcp())
         }
         Transport::Sctp(view) => {
             let [first, second, third, ..] = kept;
             let mut sctp = sctp::Sctp::kept([*first, *second, *third]);
-            let outcome = sctp.update(view, direction, entry);
+            let outcome = sctp.update(view, direction, question.before);
             [*first, *second, *third] = sctp.keep();
+            outcome
+        }
+        _ => {
+            let [first, ..] = kept;
+            of_word(first, question)
+        }
+    }
+}
+
+/// The same of protocols whose state is a word, or none.
+#[inline(always)]
+fn of_word(word: &mut u32, question: &Question<'_, '_>) -> Outcome {
+    let Before {
+        status, timeouts, ..
+    } = question.before;
+    match question.transport {
+        Transport::Udp(_) => {
+            let mut udp = Udp::kept(*word);
+            let outcome = udp.update(status, question.now, timeouts);
+            *word = udp.keep();
             outcome
         }
         Transport::Icmp(_) => Effect::timeout(timeouts.icmp.get()),
         Transport::Icmpv6(_) => Effect::timeout(timeouts.icmpv6.get()),
         Transport::Gre => gre::update(status, timeouts),
-        Transport::Other => Effect::timeout(timeouts.generic.get()),
+        // (The first two have more than a word.)
+        Transport::Tcp(_) | Transport::Sctp(_) | Transport::Other => {
+            Effect::timeout(timeouts.generic.get())
+        }
     }
 }
 
@@ -187,15 +214,57 @@ pub fn begin(
     config: &Config,
 ) -> Result<Effect, Reason> {
     match transport {
+        Transport::Tcp(segment) if segment.segment == Segment::Syn => {
+            return Ok(Effect {
+                timeout: Some(request(kept, segment, timeouts)),
+                moved: true,
+                ..Effect::default()
+            });
+        }
         Transport::Tcp(segment) => *tcp::Tcp::within(kept) = tcp::Tcp::open(segment, config)?,
         Transport::Udp(_) => {} // Begins with zero.
         _ => *kept = State::open(transport, config)?.keep(),
     }
-    let before = Before::new(timeouts);
-    match update(kept, transport, Direction::Original, before, now, config) {
+    let question = Question {
+        transport,
+        direction: Direction::Original,
+        before: Before::new(timeouts),
+        now,
+        config,
+    };
+    match update(kept, &question) {
         Outcome::Accept(effect) => Ok(effect),
         Outcome::Invalid(reason) | Outcome::Shorten(reason, _) => Err(reason),
         Outcome::Kill | Outcome::Repeat => Err(Reason::TcpNotNew),
+    }
+}
+
+/// What a SYN does to a connection that it starts, whose state `kept` becomes; how long it lives.
+#[inline(always)]
+pub fn request(kept: &mut Kept, segment: &Tcp<'_>, timeouts: &Timeouts) -> Ticks {
+    *tcp::Tcp::within(kept) = tcp::Tcp::request(segment);
+    tcp::Tcp::request_timeout(timeouts)
+}
+
+/// What a packet of UDP or an echo does to a connection that it starts: the first word of its state,
+/// the others being zero, and how long it lives. `None` says nothing: [`begin`] does.
+#[inline(always)]
+#[must_use]
+pub fn begin_quickly(tuple: &Tuple, timeouts: &Timeouts, now: Instant) -> Option<(u32, Ticks)> {
+    let [kind, _] = tuple.dst_id();
+    match (tuple.protocol(), tuple.family()) {
+        (protocol::UDP, _) => {
+            let mut udp = Udp::default();
+            match udp.update(Status::NONE, now, timeouts) {
+                Outcome::Accept(effect) => Some((udp.keep(), effect.timeout?)),
+                _ => None,
+            }
+        }
+        (protocol::ICMP, Family::Ipv4) if icmp::is_request(kind) => Some((0, timeouts.icmp.get())),
+        (protocol::ICMPV6, Family::Ipv6) if icmpv6::is_request(kind) => {
+            Some((0, timeouts.icmpv6.get()))
+        }
+        _ => None,
     }
 }
 
@@ -213,25 +282,24 @@ pub fn settled(transport: &Transport<'_>, direction: Direction) -> Status {
 /// What a packet that has nothing unusual does to a settled connection that it does not change: the
 /// timeout that follows. `None`: [`update`] is to be asked, and nothing was changed.
 #[inline(always)]
-pub fn stay(
-    places: Places<'_>,
-    transport: &Transport<'_>,
-    direction: Direction,
-    entry: Before<'_>,
-    now: Instant,
-    config: &Config,
-) -> Option<Ticks> {
+pub fn stay(places: Places<'_>, question: &Question<'_, '_>) -> Option<Ticks> {
     let Before {
         status, timeouts, ..
-    } = entry;
-    match transport {
+    } = question.before;
+    match question.transport {
         Transport::Tcp(segment) => {
             let parts = tcp::Parts::within(places);
-            tcp::Tcp::stay(parts, segment, direction, timeouts, config)
+            tcp::Tcp::stay(
+                parts,
+                segment,
+                question.direction,
+                timeouts,
+                question.config,
+            )
         }
         Transport::Udp(_) => {
             let [word, ..] = *places.first;
-            match Udp::kept(word).update(status, now, timeouts) {
+            match Udp::kept(word).update(status, question.now, timeouts) {
                 Outcome::Accept(Effect { timeout, set, .. }) if status.contains(set) => timeout,
                 _ => None,
             }
@@ -239,6 +307,42 @@ pub fn stay(
         Transport::Icmp(_) => Some(timeouts.icmp.get()),
         Transport::Icmpv6(_) => Some(timeouts.icmpv6.get()),
         _ => None,
+    }
+}
+
+/// Whether [`advance`] may have an answer for a packet of a connection with these status bits.
+#[inline(always)]
+#[must_use]
+pub fn may_advance(transport: &Transport<'_>, status: Status) -> bool {
+    let answered = status.contains(Status::SEEN_REPLY);
+    match transport {
+        Transport::Tcp(segment) => match segment.segment {
+            Segment::Ack | Segment::Fin => answered,
+            Segment::SynAck => !answered,
+            _ => false,
+        },
+        Transport::Sctp(_) => false,
+        _ => true,
+    }
+}
+
+/// What a packet does that has nothing unusual, of those that [`may_advance`]; its state is changed
+/// where it is. `None`: [`update`] is to be asked, and nothing was changed.
+#[inline(always)]
+pub fn advance(places: Places<'_>, question: &Question<'_, '_>) -> Option<Effect> {
+    match question.transport {
+        Transport::Tcp(segment) => {
+            let parts = tcp::Parts::within(places);
+            tcp::Tcp::advance(parts, segment, question.direction, &question.tcp())
+        }
+        Transport::Sctp(_) => None,
+        _ => {
+            let [first, ..] = places.first;
+            match of_word(first, question) {
+                Outcome::Accept(effect) => Some(effect),
+                _ => None, // Not reached: these accept all packets.
+            }
+        }
     }
 }
 
@@ -289,7 +393,14 @@ impl State {
         config: &Config,
     ) -> Outcome {
         let mut kept = self.keep();
-        let outcome = update(&mut kept, transport, direction, entry, now, config);
+        let question = Question {
+            transport,
+            direction,
+            before: entry,
+            now,
+            config,
+        };
+        let outcome = update(&mut kept, &question);
         *self = self.same_of(kept);
         outcome
     }

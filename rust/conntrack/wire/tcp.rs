@@ -108,49 +108,78 @@ pub(crate) fn header_len(bytes: Bytes<'_>, offset: usize) -> Option<usize> {
     Some(usize::from(header.data_offset >> 4).saturating_mul(4))
 }
 
-/// A segment's ports, and what it says.
-type Usual<'a> = ([[u8; 2]; 2], TcpView<'a>);
-
-/// Reads the segment at `offset`, if all of its header lies at hand.
-#[inline]
-pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<Usual<'_>> {
-    let header: Header = bytes.read_here(offset)?;
-    options(bytes, offset, &header)?;
-    let view = parse(bytes, offset).ok()?;
-    Some(([header.src, header.dst], view))
+/// A segment whose header lies at hand, all of it.
+pub(crate) struct Usual<'a> {
+    header: Header,
+    options: &'a [u8],
+    /// How much follows the header.
+    data: u32,
 }
 
-/// The same of one that acknowledges, with data or without, and does nothing else.
+/// Reads the segment at `offset`, if all of its header lies at hand.
 #[inline(always)]
-pub(crate) fn acknowledgement(bytes: Bytes<'_>, offset: usize) -> Option<Usual<'_>> {
+pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<Usual<'_>> {
     let header: Header = bytes.read_here(offset)?;
-    if header.flags & (FIN | SYN | RST | ACK) != ACK {
-        return None;
-    }
-    let options = options(bytes, offset, &header)?;
+    let len = usize::from(header.data_offset >> 4).saturating_mul(4);
+    let options = bytes.at_hand(
+        offset.saturating_add(size_of::<Header>()),
+        offset.saturating_add(len),
+    )?;
     let headers = offset
         .saturating_add(size_of::<Header>())
         .saturating_add(options.len());
-    let view = TcpView {
-        segment: Segment::Ack,
-        seq: Seq::new(header.seq.get()),
-        ack: Seq::new(header.ack.get()),
-        acks: true,
-        window: header.window.get(),
-        space: u32::try_from(bytes.len().saturating_sub(headers)).unwrap_or(u32::MAX),
-        options: Options(options),
-    };
-    Some(([header.src, header.dst], view))
+    Some(Usual {
+        header,
+        options,
+        data: u32::try_from(bytes.len().saturating_sub(headers)).unwrap_or(u32::MAX),
+    })
 }
 
-/// The options of the segment at `offset`, if all of its header lies at hand.
-#[inline(always)]
-fn options<'a>(bytes: Bytes<'a>, offset: usize, header: &Header) -> Option<&'a [u8]> {
-    let len = usize::from(header.data_offset >> 4).saturating_mul(4);
-    bytes.at_hand(
-        offset.saturating_add(size_of::<Header>()),
-        offset.saturating_add(len),
-    )
+impl<'a> Usual<'a> {
+    /// Its ports.
+    #[inline(always)]
+    pub(crate) fn ports(&self) -> [[u8; 2]; 2] {
+        [self.header.src, self.header.dst]
+    }
+
+    /// What it says, if it acknowledges, with data or without, and does nothing else.
+    #[inline(always)]
+    pub(crate) fn acknowledgement(&self) -> Option<TcpView<'a>> {
+        let plain = self.header.flags & (FIN | SYN | RST | ACK) == ACK;
+        plain.then_some(TcpView {
+            segment: Segment::Ack,
+            acks: true,
+            ..self.view(self.data)
+        })
+    }
+
+    /// What any says whose flags make sense.
+    #[inline(always)]
+    pub(crate) fn any(&self) -> Option<TcpView<'a>> {
+        let counted = counted(self.header.flags);
+        sensible(self.header.flags).then(|| self.view(self.data.wrapping_add(counted)))
+    }
+
+    #[inline(always)]
+    fn view(&self, space: u32) -> TcpView<'a> {
+        let Self {
+            header, options, ..
+        } = self;
+        TcpView {
+            segment: segment(header.flags),
+            seq: Seq::new(header.seq.get()),
+            ack: Seq::new(header.ack.get()),
+            acks: header.flags & ACK != 0,
+            window: header.window.get(),
+            space,
+            options: Options(options),
+        }
+    }
+}
+
+/// How much of the sequence space flags take.
+fn counted(flags: u8) -> u32 {
+    u32::from(flags & SYN != 0).wrapping_add(u32::from(flags & FIN != 0))
 }
 
 /// Reads the segment at `offset`.
@@ -165,24 +194,20 @@ pub(crate) fn parse(bytes: Bytes<'_>, offset: usize) -> Result<TcpView<'_>, Reas
     if !sensible(header.flags) {
         return Err(Reason::TcpFlags);
     }
-    let data = u32::try_from(segment_len.saturating_sub(header_len)).unwrap_or(u32::MAX);
-    let counted =
-        u32::from(header.flags & SYN != 0).wrapping_add(u32::from(header.flags & FIN != 0));
     let options = bytes
         .at_hand(
             offset.saturating_add(size_of::<Header>()),
             offset.saturating_add(header_len),
         )
         .unwrap_or_default();
-    Ok(TcpView {
-        segment: segment(header.flags),
-        seq: Seq::new(header.seq.get()),
-        ack: Seq::new(header.ack.get()),
-        acks: header.flags & ACK != 0,
-        window: header.window.get(),
-        space: data.wrapping_add(counted),
-        options: Options(options),
-    })
+    let data = u32::try_from(segment_len.saturating_sub(header_len)).unwrap_or(u32::MAX);
+    let space = data.wrapping_add(counted(header.flags));
+    let usual = Usual {
+        header,
+        options,
+        data,
+    };
+    Ok(usual.view(space))
 }
 
 /// The options of a segment, from the first on; they end where one makes no sense.
@@ -227,6 +252,20 @@ impl Options<'_> {
             [] => true,
             [a, b, c, d, rest @ ..] => rest.len() == 8 && [*a, *b, *c, *d] == TIMESTAMPS,
             _ => false,
+        }
+    }
+}
+
+impl Options<'_> {
+    /// By how many bits windows are shifted, of a SYN that says what most do in the order in which most
+    /// do: the largest segment, selective acknowledgements, timestamps, the shift. `None` says nothing.
+    #[inline]
+    pub(crate) fn usual_scale(&self) -> Option<u8> {
+        match *self.0 {
+            [2, 4, _, _, 4, 2, 8, 10, _, _, _, _, _, _, _, _, 1, 3, 3, scale] => {
+                Some(scale.min(MOST_SCALE))
+            }
+            _ => None,
         }
     }
 }
@@ -373,6 +412,29 @@ mod tests {
             other[at] ^= 1;
             assert!(!Options(&other).say_nothing());
         }
+    }
+
+    /// Where the shift is read without looking at all options, they all say the same.
+    #[test]
+    fn the_usual_scale_is_what_the_options_say() {
+        let usual = [
+            2, 4, 5, 180, 4, 2, 8, 10, 9, 9, 9, 9, 0, 0, 0, 0, 1, 3, 3, 7,
+        ];
+        for (scale, least) in [(0, 0), (7, 7), (14, 14), (15, 14), (255, 14)] {
+            let mut options = usual;
+            options[19] = scale;
+            assert_eq!(Options(&options).usual_scale(), Some(least));
+            let said = Options(&options).collect::<Vec<_>>();
+            assert!(said.contains(&TcpOption::Scale(least)));
+            assert!(said.contains(&TcpOption::SackPermitted));
+        }
+        for at in [0, 1, 4, 5, 6, 7, 16, 17, 18] {
+            let mut options = usual;
+            options[at] ^= 1;
+            assert_eq!(Options(&options).usual_scale(), None);
+        }
+        assert_eq!(Options(&usual[..19]).usual_scale(), None);
+        assert_eq!(Options(&[&usual[..], &[1]].concat()).usual_scale(), None);
     }
 
     #[test]

@@ -197,6 +197,28 @@ impl Tcp {
         })
     }
 
+    /// The state of a connection that `segment`, a SYN, has started: what [`Self::open`] and
+    /// [`Self::update`] would make of it.
+    #[inline(always)]
+    pub(super) fn request(segment: &View<'_>) -> Self {
+        Self {
+            ends: Ends::new(End::first(segment), End::asked(segment)),
+            recent: Recent::new(Place::new(
+                State::SynSent,
+                Segment::Syn,
+                Direction::Original,
+            )),
+        }
+    }
+
+    /// How long that lives.
+    #[inline(always)]
+    pub(super) fn request_timeout(timeouts: &Timeouts) -> Ticks {
+        // What the last segment's window was is not known yet.
+        let usual = timeouts.tcp.of(State::SynSent);
+        usual.min(timeouts.tcp_retrans.get())
+    }
+
     /// The state.
     #[must_use]
     #[inline]
@@ -244,6 +266,54 @@ impl Tcp {
         recent.count_retransmission(segment, direction);
         recent.place = Place::new(open, Segment::Ack, direction);
         Some(recent.timeout(ends.about, open, segment, timeouts, config))
+    }
+
+    /// What a segment does that acknowledges, and perhaps ends its direction, to a connection that was
+    /// answered, or that answers a SYN, if there is nothing unusual about either. `None`: it is to be
+    /// asked for by [`Self::update`], and nothing was changed.
+    #[inline(always)]
+    pub(super) fn advance(
+        parts: Parts<'_>,
+        segment: &View<'_>,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Option<Effect> {
+        let Parts { mut ends, recent } = parts;
+        let old = recent.place.state();
+        let kind = segment.segment;
+        if ends.about.is_odd() {
+            return None;
+        }
+        let answers = kind == Segment::SynAck;
+        let new = if answers {
+            let asked = old == State::SynSent && direction == Direction::Reply;
+            if !asked || !ends.answer(segment) {
+                return None;
+            }
+            State::SynRecv
+        } else {
+            let Step::To(new) = step(direction, kind, old) else {
+                return None;
+            };
+            if !ends.follow(segment, direction) {
+                return None;
+            }
+            new
+        };
+        if kind == Segment::Ack {
+            recent.count_retransmission(segment, direction);
+        }
+        recent.place = Place::new(new, kind, direction);
+        if new == State::FinWait && old != State::FinWait {
+            ends.close_first(direction);
+        }
+        let timeout = recent.timeout(ends.about, new, segment, context.timeouts, context.config);
+        Some(Effect {
+            timeout: Some(timeout),
+            set: assured(old, new),
+            moved: new != old,
+            remark: None,
+        })
     }
 
     /// All of it, part by part.
@@ -667,6 +737,20 @@ mod tests {
         })
     }
 
+    /// Options of a SYN: none, in the usual order with any shift, others, any.
+    fn offer() -> impl Strategy<Value = Vec<u8>> {
+        let usual = |scale| {
+            let most = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3];
+            [&most[..], &[scale]].concat()
+        };
+        prop_oneof![
+            Just(Vec::new()),
+            any::<u8>().prop_map(usual),
+            Just(vec![2, 4, 5, 180, 1, 3, 3, 8, 1, 1, 4, 2]),
+            prop::collection::vec(0..12u8, 1..40),
+        ]
+    }
+
     /// Numbers near each other, over the wrap too.
     fn near() -> impl Strategy<Value = u32> {
         prop_oneof![4 => (0..3000u32).prop_map(|at| at.wrapping_sub(1000)), 1 => any::<u32>()]
@@ -751,6 +835,165 @@ mod tests {
                 }
                 None => prop_assert_eq!(short.as_bytes(), tcp.as_bytes()),
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        /// What a SYN starts is what the table and the windows say.
+        #[test]
+        fn the_short_way_of_a_request_is_the_long_one(
+            seq: u32,
+            ack: u32,
+            data in prop_oneof![Just(0), 1..1400u32],
+            window in prop_oneof![Just(0), any::<u16>()],
+            offer in offer(),
+            limits in prop::array::uniform2(prop_oneof![1..400u32, 40_000..200_000u32]),
+            retrans in prop_oneof![Just(0), Just(3)],
+        ) {
+            let config = Config::defaults(250);
+            let [request, retransmitted] = limits.map(Ticks::new);
+            config.timeouts.tcp.setting(State::SynSent).set(request);
+            config.timeouts.tcp_retrans.set(retransmitted);
+            config.tcp_max_retrans.set(retrans);
+            let segment = View {
+                segment: Segment::Syn,
+                seq: Seq::new(seq),
+                ack: Seq::new(ack),
+                acks: false,
+                window,
+                space: data + 1,
+                options: Options::new(&offer),
+            };
+            let context = Context {
+                status: Status::NONE,
+                expires: None,
+                now: Instant::from_ticks(0),
+                timeouts: &config.timeouts,
+                config: &config,
+            };
+            let mut long = Tcp::open(&segment, &config).map_err(|_| TestCaseError::fail("open"))?;
+            let outcome = long.update(&segment, Direction::Original, &context);
+            let Outcome::Accept(effect) = outcome else {
+                return Err(TestCaseError::fail("update"));
+            };
+            let short = Tcp::request(&segment);
+            prop_assert_eq!(short.as_bytes(), long.as_bytes());
+            prop_assert_eq!(effect.timeout, Some(Tcp::request_timeout(&config.timeouts)));
+            prop_assert_eq!((effect.set, effect.remark), (Status::NONE, None));
+        }
+    }
+
+    prop_compose! {
+        /// A connection in any state, and as often as not where the server has said nothing yet.
+        fn any_state()(mut tcp in open(), state in 0..10u8, silent: bool) -> Tcp {
+            let Place(place) = tcp.recent.place;
+            tcp.recent.place = Place((place & 0xf0) | state);
+            // (What is of the connection is never noted with the reply.)
+            let (original, reply) = tcp.ends.pair(Direction::Original);
+            let reply = if silent { End::default() } else { reply };
+            tcp.ends.set(Direction::Original, original, reply);
+            tcp
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40_000))]
+        /// The way of usual segments through all states comes to what the table and the windows say.
+        #[test]
+        fn the_usual_way_is_the_long_one(
+            tcp in any_state(),
+            kind in prop::sample::select(vec![Segment::Ack, Segment::Fin, Segment::SynAck]),
+            numbers in [near(), near()],
+            answers: bool,
+            space in prop_oneof![Just(0), Just(1), 1..2000u32],
+            window in prop_oneof![Just(0), Just(700), any::<u16>()],
+            options in prop_oneof![options(), offer()],
+            back: bool,
+        ) {
+            let config = Config::defaults(250);
+            let (client, _) = tcp.ends.pair(Direction::Original);
+            let [seq, ack] = numbers.map(Seq::new);
+            let segment = View {
+                segment: kind,
+                seq,
+                ack: if answers { client.sent } else { ack },
+                acks: true,
+                window,
+                space: space + u32::from(kind != Segment::Ack),
+                options: Options::new(&options),
+            };
+            let answered = kind != Segment::SynAck;
+            let direction = if back { Direction::Reply } else { Direction::Original };
+            let seen = if answered { Status::SEEN_REPLY } else { Status::NONE };
+            let context = Context {
+                status: Status::CONFIRMED | seen,
+                expires: None,
+                now: Instant::from_ticks(0),
+                timeouts: &config.timeouts,
+                config: &config,
+            };
+            let (mut short, mut long) = (tcp, tcp);
+            match Tcp::advance(short.parts(), &segment, direction, &context) {
+                Some(effect) => {
+                    let outcome = long.update(&segment, direction, &context);
+                    prop_assert_eq!(outcome, Outcome::Accept(effect));
+                    prop_assert_eq!(short.as_bytes(), long.as_bytes());
+                }
+                None => prop_assert_eq!(short.as_bytes(), tcp.as_bytes()),
+            }
+        }
+    }
+
+    /// It is gone by a whole connection as it should be: the answer to a SYN, its acknowledgement, and
+    /// the end from either side.
+    #[test]
+    fn the_usual_way_is_gone() {
+        let config = Config::defaults(250);
+        let offer = [
+            2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7,
+        ];
+        let timestamps = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        let segment = |segment, seq, ack, options| View {
+            segment,
+            seq: Seq::new(seq),
+            ack: Seq::new(ack),
+            acks: segment != Segment::Syn,
+            window: 500,
+            space: u32::from(segment != Segment::Ack),
+            options: Options::new(options),
+        };
+        let mut tcp = Tcp::request(&segment(Segment::Syn, 100, 0, &offer));
+        let (client, server) = (Direction::Original, Direction::Reply);
+        for (kind, direction, seq, ack, state) in [
+            (Segment::SynAck, server, 900, 101, State::SynRecv),
+            (Segment::Ack, client, 101, 901, State::Established),
+            (Segment::Fin, client, 101, 901, State::FinWait),
+            (Segment::Ack, server, 901, 102, State::CloseWait),
+            (Segment::Fin, server, 901, 102, State::LastAck),
+            (Segment::Ack, client, 102, 902, State::TimeWait),
+        ] {
+            let options: &[u8] = if kind == Segment::SynAck {
+                &offer
+            } else {
+                &timestamps
+            };
+            let seen = if kind == Segment::SynAck {
+                Status::NONE
+            } else {
+                Status::SEEN_REPLY
+            };
+            let context = Context {
+                status: Status::CONFIRMED | seen,
+                expires: None,
+                now: Instant::from_ticks(0),
+                timeouts: &config.timeouts,
+                config: &config,
+            };
+            let segment = segment(kind, seq, ack, options);
+            let effect = Tcp::advance(tcp.parts(), &segment, direction, &context);
+            assert_eq!(effect.map(|effect| effect.moved), Some(true), "{state:?}");
+            assert_eq!(tcp.state(), state);
         }
     }
 

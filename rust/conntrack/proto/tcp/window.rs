@@ -85,6 +85,9 @@ pub(super) struct Offer(u8);
 
 impl Offer {
     pub(super) fn read(options: Options<'_>) -> Self {
+        if let Some(scale) = options.usual_scale() {
+            return Self(((Flags::SCALES | Flags::SACKS).0 << 4) | (scale & SCALE));
+        }
         let (mut flags, mut scale) = (Flags::default(), 0);
         for option in options {
             match option {
@@ -133,6 +136,14 @@ impl End {
         let mut end = Self::default();
         end.begin(segment);
         end
+    }
+
+    /// The end that a SYN asks, the first segment seen: it may send as much as is offered there.
+    pub(super) fn asked(segment: &View<'_>) -> Self {
+        Self {
+            limit: Seq::new(u32::from(segment.window).max(1)),
+            ..Self::default()
+        }
     }
 
     /// The end that sends the first segment seen, in mid-stream. What was agreed before is not
@@ -270,6 +281,13 @@ impl About {
         let [original, reply] = self.flags;
         (original | reply).has(flag)
     }
+
+    /// Whether something was noted of the connection that few segments bring about.
+    #[inline]
+    pub(super) fn is_odd(&self) -> bool {
+        let [original, _] = self.flags;
+        original & Flags::OF_BOTH != Flags::default()
+    }
 }
 
 /// Both ends where they are kept, part by part.
@@ -312,7 +330,58 @@ impl<'a> EndsMut<'a> {
         }
     }
 
-    /// Whether a segment that acknowledges and does no more, on an open connection, fits, and nothing else is to be said of it. If not, nothing is remembered.
+    /// The end that sends in `direction` is the first to close.
+    #[inline(always)]
+    pub(super) fn close_first(&mut self, direction: Direction) {
+        let sides = self.sides(direction);
+        *sides.of_sender = *sides.of_sender | Flags::CLOSED_FIRST;
+    }
+
+    /// Whether a SYN/ACK is the first that the server sends, and answers just the SYN, with an offer in
+    /// the usual form. If not, nothing is remembered.
+    #[inline(always)]
+    pub(super) fn answer(&mut self, segment: &View<'_>) -> bool {
+        let Sides {
+            sender,
+            receiver,
+            of_sender,
+            of_receiver,
+            ..
+        } = self.sides(Direction::Reply);
+        let first = sender.window == 0 && *of_sender == Flags::default();
+        // The window of a SYN does not scale.
+        let asked = (1..=u32::from(u16::MAX)).contains(&receiver.window);
+        let answers = asked && segment.ack == receiver.sent;
+        let (true, Some(scale)) = (first && answers, segment.options.usual_scale()) else {
+            return false;
+        };
+        let (sent, window) = (segment.end(), u32::from(segment.window));
+        *sender = Kept {
+            sent,
+            limit: sent,
+            window: window.max(1),
+            acked: segment.ack,
+        };
+        *of_sender = Flags::SCALES | Flags::SACKS | Flags::HAS_ACKED;
+        *of_receiver = *of_receiver & !Flags::UNACKNOWLEDGED;
+        let both = of_receiver.has(Flags::SCALES);
+        let offered = segment.ack.add(window);
+        if offered.after(receiver.limit.back(1)) {
+            // As in `learn`.
+            receiver.limit = offered.add(u32::from(window == 0));
+        }
+        // RFC 7323, 2.2: windows scale only if both ends say so.
+        let scales = &mut self.about.scales;
+        *scales = if both {
+            (*scales & SCALE) | (scale << 4)
+        } else {
+            0
+        };
+        true
+    }
+
+    /// Whether a segment that is neither a SYN nor a reset fits, and nothing else is to be said of it.
+    /// If not, nothing is remembered.
     #[inline(always)]
     pub(super) fn follow(&mut self, segment: &View<'_>, direction: Direction) -> bool {
         let mut sides = self.sides(direction);

@@ -3,8 +3,8 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 use conntrack::{
-    packet::{self, Bytes, Class, Packet, Transport, Ways},
-    proto::{self, Before, Effect, Kept, Outcome, Places, State, WORDS},
+    packet::{self, Bytes, Class, Packet, Segment, Tcp, Transport, Ways},
+    proto::{self, Before, Effect, Kept, Outcome, Places, Question, State, WORDS},
     reason::Reason,
     status::Status,
     time::{Instant, Ticks},
@@ -174,6 +174,11 @@ impl<'a> Ways<'a> for Short {
     fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End {
         (tuple, transport)
     }
+
+    fn segment(self, tuple: Tuple, segment: Tcp<'a>) -> Self::End {
+        assert_ne!(segment.segment, Segment::Ack);
+        (tuple, Transport::Tcp(segment))
+    }
 }
 
 /// Where the short way reads a packet, it reads what the long one does.
@@ -221,6 +226,13 @@ impl Entry {
         let mut kept = [0; WORDS];
         let timeouts = &config.timeouts;
         let begun = proto::begin(&mut kept, packet.transport(), timeouts, now, &config);
+        if let Ok(Class::Flow(tuple)) = packet.classify() {
+            if let Some((word, timeout)) = proto::begin_quickly(&tuple, timeouts, now) {
+                let [first, rest @ ..] = kept;
+                assert_eq!((first, rest), (word, [0; WORDS - 1]));
+                assert_eq!(begun.map(|effect| effect.timeout), Ok(Some(timeout)));
+            }
+        }
         let state = State::open(packet.transport(), &config).inspect_err(|reason| {
             assert_eq!(begun, Err(*reason));
         })?;
@@ -242,17 +254,14 @@ impl Entry {
         Ok(entry)
     }
 
-    /// What the short way says of a packet, and makes of the state, where it has something to say.
-    fn stays(
+    /// What a short way says of a packet, and makes of the state, where it has something to say.
+    fn shortly<R>(
         &self,
         transport: &Transport<'_>,
         direction: Direction,
         before: Before<'_>,
-    ) -> Option<(Ticks, Kept)> {
-        let settled = proto::settled(transport, direction) | Status::CONFIRMED;
-        if !self.status.contains(settled) {
-            return None;
-        }
+        way: impl FnOnce(Places<'_>, &Question<'_, '_>) -> Option<R>,
+    ) -> Option<(R, Kept)> {
         let (mut first, mut middle, mut last) = ([0; 8], 0, [0; 4]);
         let mut places = Places {
             first: &mut first,
@@ -260,13 +269,23 @@ impl Entry {
             last: &mut last,
         };
         places.set(&self.state.keep());
-        let timeout = proto::stay(places, transport, direction, before, self.now, &self.config)?;
+        let question = Question {
+            transport,
+            direction,
+            before,
+            now: self.now,
+            config: &self.config,
+        };
+        let result = way(places, &question);
         let places = Places {
             first: &mut first,
             middle: &mut middle,
             last: &mut last,
         };
-        Some((timeout, places.get()))
+        if result.is_none() {
+            assert_eq!(places.get(), self.state.keep(), "nothing is changed");
+        }
+        result.map(|result| (result, places.get()))
     }
 
     /// What another packet does to it.
@@ -281,7 +300,15 @@ impl Entry {
         if let Ok(Class::Flow(tuple)) = packet.classify() {
             self.state = State::kept(&tuple, self.state.keep());
         }
-        let short = self.stays(packet.transport(), direction, before);
+        let transport = packet.transport();
+        let settled = proto::settled(transport, direction) | Status::CONFIRMED;
+        let stays = self.status.contains(settled);
+        let stayed = stays
+            .then(|| self.shortly(transport, direction, before, proto::stay))
+            .flatten();
+        let advanced = proto::may_advance(transport, self.status)
+            .then(|| self.shortly(transport, direction, before, proto::advance))
+            .flatten();
         let outcome = self.state.update(
             packet.transport(),
             direction,
@@ -289,7 +316,11 @@ impl Entry {
             self.now,
             &self.config,
         );
-        if let Some((timeout, kept)) = short {
+        if let Some((effect, kept)) = advanced {
+            assert_eq!(outcome, Outcome::Accept(effect));
+            assert_eq!(self.state.keep(), kept);
+        }
+        if let Some((timeout, kept)) = stayed {
             let Outcome::Accept(effect) = outcome else {
                 panic!("the short way lets through what is {outcome:?}")
             };

@@ -270,6 +270,8 @@ impl Lock {
 
 // SAFETY: a mutex underneath.
 unsafe impl Stripe for Lock {
+    type Before = ();
+
     fn lock(&self) {
         let guard = self.lock.lock().unwrap();
         // SAFETY: the lock is held, so `held` is ours; the guard is dropped by `unlock` while
@@ -286,14 +288,14 @@ unsafe impl Stripe for Lock {
         self.lock();
     }
 
-    unsafe fn unlock(&self) {
+    unsafe fn unlock(&self, (): ()) {
         // SAFETY: the caller holds the lock.
         drop(unsafe { (*self.held.get()).take() });
     }
 
     unsafe fn unlock_second(&self) {
         // SAFETY: the caller holds the lock.
-        unsafe { self.unlock() };
+        unsafe { self.unlock(()) };
     }
 
     fn entries(&self) -> &AtomicU32 {
