@@ -109,6 +109,8 @@ int ipct_request_module_nowait(const char *name);
 void *ipct_proc_data(const struct inode *inode);
 u64 ipct_total_ram(void);
 u64 ipct_real_ns(void);
+/* How many bytes were not copied. */
+size_t ipct_copy_to_user(void __user *to, const void *from, size_t len);
 /* The text of a security mark: its length, or an error. */
 int ipct_secctx(u32 mark, char *room, unsigned int len);
 void ipct_cond_resched(void);

@@ -5,7 +5,7 @@
 # bench.sh gate JSON  : what `make test` does: whether packets have become dearer, and what events cost
 #                       while nobody listens, and helpers those whom none reads (two minutes)
 # bench.sh baseline   : what packets cost now is what the gate compares with
-# ONLY= some of packets,memory,stalls,events,cpus,profile  FLOWS= numbers of connections (1000,100000)
+# ONLY= some of packets,memory,stalls,events,cpus,profile,native  FLOWS= numbers of connections (1000,100000)
 # Of stalls: SITUATIONS= some of grow,expire,proc,netlink,delete  LISTED= how many connections are listed,
 # and half of them ended, while packets come (100000)
 # MEMORY= of the guest, in MiB  RECORD=1: the tables go into README.md
@@ -55,6 +55,17 @@ profile() {
 	"$enter" python3 /checkout/tools/bench_profile.py "$inside/profile/bench.json" "$inside/executed" "$inside/debug" "$inside/profile.txt"
 	echo "all entries, and lines: $here/profile.txt"
 }
+# Time, where caches count: ratios of one run.
+native() {
+	local work here
+	"$tools/build.sh" um
+	work=$("$tools/build.sh" --path um)
+	here=/cache/$(basename "$work")/bench
+	# (It has one CPU.)
+	"$tools/guest.sh" um --timeout 3600 --cpus 1 --memory "${MEMORY:-3072}" --results "$inside/native" -- /checkout/qemu/bench/run \
+		--module "$here/ip_conntrack_bench.ko" --results /results/bench.json --only native --flows "${FLOWS:-1000,1000000}" \
+		--trackers "${trackers:-empty,stock,ours}" || die "the guest that measures failed"
+}
 # Instructions: virtual time, in which a nanosecond is one.
 virtual=(--icount --hrtimers --memory "${MEMORY:-1024}")
 
@@ -94,6 +105,11 @@ all)
 		echo "-> two CPUs against one"
 		measure cpus cpus --cpus 2
 		raw+=("$inside/cpus/bench.json")
+	fi
+	if [ -n "$(chosen native)" ]; then
+		echo "-> at native speed, in a kernel that is a program"
+		native
+		raw+=("$inside/native/bench.json")
 	fi
 	[ -z "$(chosen profile)" ] || profile
 	[ ${#raw[@]} -gt 0 ] || exit 0

@@ -23,11 +23,14 @@ if [ -n "$path_only" ]; then
 fi
 
 inside=/cache/$(basename "$work")
+# User-mode Linux loads no module with a table of addresses, which its own flags for Rust ask for.
+rust=
+[ "$flavour" != um ] || rust="-Crelocation-model=static -Ccode-model=large"
 mkdir -p "$work/build"
 build() {
 	KERNEL_SRC=$("$env/kernel.sh" --source "$flavour") KERNEL_BUILD=$kernel/build \
 		"$env/enter.sh" bash -ec '
-		make -C /build $2 M=/checkout MO="$1/build" KUNIT_SUITES=y DIFFTEST=m BENCH=m EXAMPLE=m -j"$(nproc)" modules
+		make -C /build $2 M=/checkout MO="$1/build" KRUSTFLAGS="$3" KUNIT_SUITES=y DIFFTEST=m BENCH=m EXAMPLE=m -j"$(nproc)" modules
 		rm -rf "$1/modules" "$1/kunit" "$1"/{difftest,bench}/*.ko
 		mkdir -p "$1"/{modules,kunit,difftest,bench}
 		for module in "$1"/build/*.ko; do
@@ -38,6 +41,6 @@ build() {
 			*) to=modules ;;
 			esac
 			strip --strip-debug -o "$1/$to/${module##*/}" "$module"
-		done' build "$inside" "$(kbuild_options "$flavour")"
+		done' build "$inside" "$(kbuild_options "$flavour")" "$rust"
 }
 step "building the modules" "$work/build.log" build

@@ -1,53 +1,92 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Room in a full table: the connection that is worth least gives way.
+//! Room in a full table: the connection that is worth least gives way, and among equals one of whoever
+//! has most.
 
-use conntrack::{status::Status, time::Ticks};
+use core::cmp::Reverse;
+
+use conntrack::{
+    status::Status,
+    time::Ticks,
+    tuple::{Direction, Family},
+};
 use netfilter::{Conn, Net, ReadSide};
-use rcu_table::{Ref, Seen};
+use rcu_table::Seen;
 
 use crate::{counts::Event, namespace::Namespace};
 
-/// How many buckets are compared with each other: the least worth in a few is found quickly, and
-/// is as good as the least of all where entries are spread by a hash.
+/// How many connections are compared with each other, and a few more where they share a bucket: the
+/// least worth among a few is found quickly, and is as good as the least of all where entries are
+/// spread by a hash.
 const NEAR: usize = 8;
+const SAMPLE: usize = 16;
+
+/// In how many buckets that are not empty fewer than so many are good enough.
+const ENOUGH: usize = 32;
 
 /// How many connections are looked at before the table counts as full: one in a hundred that may
 /// go is found among so many but for one time in ten thousand.
 const FAR: usize = 1024;
 
-/// How many buckets, where each may have some empty ones before it.
+/// In how many buckets, where each may have some empty ones before it.
 const FAR_BUCKETS: usize = 1 << 10;
 
-/// What a connection is worth, least first; among equals the one that ends first.
+/// What a connection is worth, least first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    Unanswered(Ticks),
-    Answered(Ticks),
-    Closing(Ticks),
+    Unanswered,
+    Answered,
+    Closing,
 }
 
-/// What a connection is worth; `None` where it stays.
-fn worth(net: &Net<Namespace>, conn: &Seen<'_, Conn>) -> Option<Worth> {
-    let status = conn.status();
-    if !conn.in_namespace(net.census())
-        || status.contains(Status::DYING)
-        || !status.contains(Status::CONFIRMED)
-    {
-        return None;
+/// A connection that may go.
+struct Candidate<'g> {
+    worth: Worth,
+    left: Ticks,
+    conn: Seen<'g, Conn>,
+}
+
+impl<'g> Candidate<'g> {
+    /// `None` where it stays.
+    fn new(net: &Net<Namespace>, conn: Seen<'g, Conn>) -> Option<Self> {
+        let status = conn.status();
+        if !conn.in_namespace(net.census()) || !conn.is_live() {
+            return None;
+        }
+        let worth = if status.contains(Status::ASSURED) {
+            let closing = Conn::lock(&conn.get()?).is_closing();
+            closing.then_some(Worth::Closing)?
+        } else if status.contains(Status::SEEN_REPLY) {
+            Worth::Answered
+        } else {
+            Worth::Unanswered
+        };
+        let left = conn.expires().remaining(netfilter::now());
+        Some(Self {
+            worth,
+            left: left.unwrap_or_default(),
+            conn,
+        })
     }
-    let left = conn
-        .expires()
-        .remaining(netfilter::now())
-        .unwrap_or_default();
-    if status.contains(Status::ASSURED) {
-        return Conn::lock(&conn.get()?)
-            .is_closing()
-            .then_some(Worth::Closing(left));
+
+    /// Who has begun it: an address of IPv4, or a network of IPv6 as one host may have it all.
+    fn source(&self) -> [u32; 2] {
+        let tuple = self.conn.tuple(Direction::Original);
+        let [first, second, ..] = tuple.src_words();
+        match tuple.family() {
+            Family::Ipv4 => [first, 0],
+            Family::Ipv6 => [first, second],
+        }
     }
-    Some(if status.contains(Status::SEEN_REPLY) {
-        Worth::Answered(left)
-    } else {
-        Worth::Unanswered(left)
+}
+
+/// The one that gives way: of those that are worth least one of whoever has most of them, and of these
+/// the one that ends first.
+fn least<'a, 'g>(sample: &'a [Option<Candidate<'g>>]) -> Option<&'a Candidate<'g>> {
+    let all = || sample.iter().flatten();
+    all().min_by_key(|one| {
+        let same =
+            |other: &&Candidate<'_>| other.worth == one.worth && other.source() == one.source();
+        (one.worth, Reverse(all().filter(same).count()), one.left)
     })
 }
 
@@ -59,32 +98,32 @@ pub(crate) fn make_room(net: &Net<Namespace>, hash: u32, read: ReadSide<'_>) -> 
     let now = netfilter::now();
     // Who finds nothing among many has looked long: within the same tick others need not.
     let look_far = tracker.exhausted.get() != now.as_ticks();
-    let range = if look_far { FAR_BUCKETS } else { NEAR };
+    let range = if look_far { FAR_BUCKETS } else { ENOUGH };
+    let mut sample = [const { None }; SAMPLE];
+    let mut places = sample.iter_mut();
     let mut next = hash;
-    let mut looked_at: usize = 0;
-    for _ in (0..range).step_by(NEAR) {
-        let mut least: Option<(Worth, Ref<Conn>)> = None;
-        for _ in 0..NEAR {
-            let walk = table.walk(next, &read);
-            next = walk.behind().unwrap_or(0);
-            for seen in walk {
-                looked_at = looked_at.saturating_add(1);
-                let Some(worth) = worth(net, &seen) else {
-                    continue;
-                };
-                if least.as_ref().is_none_or(|(known, _)| worth < *known) {
-                    least = seen.get().map(|conn| (worth, conn)).or(least);
+    let (mut looked_at, mut found): (usize, usize) = (0, 0);
+    for buckets in 1..=range {
+        let walk = table.walk(next, &read);
+        next = walk.behind().unwrap_or(0);
+        for seen in walk {
+            looked_at = looked_at.saturating_add(1);
+            if let Some(candidate) = Candidate::new(net, seen) {
+                if let Some(place) = places.next() {
+                    *place = Some(candidate);
+                    found = found.saturating_add(1);
                 }
             }
         }
-        if let Some((_, conn)) = least {
-            tracker.shared.kill(&conn);
-            tracker.counts.event(Event::EarlyDrop);
-            return true;
-        }
-        if looked_at >= FAR {
+        let enough = found >= NEAR || (found > 0 && buckets >= ENOUGH);
+        if enough || looked_at >= FAR {
             break;
         }
+    }
+    if let Some(conn) = least(&sample).and_then(|one| one.conn.get()) {
+        tracker.shared.kill(&conn);
+        tracker.counts.event(Event::EarlyDrop);
+        return true;
     }
     if look_far {
         tracker.exhausted.set(now.as_ticks());

@@ -243,10 +243,7 @@ fn unknown(
 ) -> Option<Decision> {
     let tuple = Tuple::of_numbers([a, b, c, d, e]);
     let timeouts = &context.net.tracker().config.timeouts;
-    if let Some((first, timeout)) = proto::begin_quickly(&tuple, timeouts, netfilter::now()) {
-        let mut state = [0; WORDS];
-        let [word, ..] = &mut state;
-        *word = first;
+    if let Some((state, timeout)) = proto::begin_quickly(&tuple, timeouts, netfilter::now()) {
         if start(context, &tuple, hash, &state, timeout) {
             return None;
         }
@@ -531,6 +528,11 @@ impl Change for Stay<'_, '_> {
     fn change(self, state: Places<'_>) -> Option<Ticks> {
         proto::stay(state, &self.0)
     }
+
+    #[inline(always)]
+    fn change_word(self, word: &mut u32) -> Option<Ticks> {
+        proto::stay_word(*word, &self.0)
+    }
 }
 
 /// What a packet does to its connection that has nothing unusual.
@@ -542,6 +544,11 @@ impl Change for Advance<'_, '_> {
     #[inline(always)]
     fn change(self, state: Places<'_>) -> Option<Effect> {
         proto::advance(state, &self.0)
+    }
+
+    #[inline(always)]
+    fn change_word(self, word: &mut u32) -> Option<Effect> {
+        proto::advance_word(word, &self.0)
     }
 }
 
@@ -557,6 +564,11 @@ impl Change for Update<'_, '_> {
         let outcome = proto::update(&mut kept, &self.0);
         state.set(&kept);
         outcome
+    }
+
+    #[inline(always)]
+    fn change_word(self, word: &mut u32) -> Outcome {
+        proto::update_word(word, &self.0)
     }
 }
 

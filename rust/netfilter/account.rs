@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is counted of a connection, and when it began and ended: behind the connections of
-//! namespaces that want to know.
+//! What is counted of a connection, and when it began and ended, in namespaces that want to know: in
+//! the place of a state that is no more than a word, else behind the connection.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use conntrack::{show::Counters, tuple::Direction};
 
-/// The account of a connection.
+/// What is counted of a connection, by direction. (All zero is nothing.)
 #[derive(Default)]
-pub struct Account {
-    /// By direction.
-    counters: [Counted; 2],
+#[repr(transparent)]
+pub struct Account([Counted; 2]);
+
+/// When something happened to a connection. (All zero is never.)
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct Clock {
     /// When it began: nanoseconds since 1970, zero until it is known.
     start: AtomicU64,
     /// While it lives, when the event happened that is told next; then, when it ended.
@@ -34,7 +38,7 @@ impl Account {
 
     #[inline]
     fn of(&self, direction: Direction) -> &Counted {
-        let [original, reply] = &self.counters;
+        let [original, reply] = &self.0;
         match direction {
             Direction::Original => original,
             Direction::Reply => reply,
@@ -58,7 +62,9 @@ impl Account {
             bytes: self.of(at).bytes.swap(0, Ordering::Relaxed),
         })
     }
+}
 
+impl Clock {
     pub(crate) fn set_start(&self, now: u64) {
         self.start.store(now, Ordering::Relaxed);
     }

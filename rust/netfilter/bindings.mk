@@ -23,7 +23,7 @@ raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_socko
 	kmem_cache_free kmem_cache_destroy kfree call_rcu kvfree_call_rcu \
 	siphash_2u64 get_random_bytes \
 	cancel_delayed_work_sync try_module_get module_put \
-	_copy_to_user schedule_timeout_uninterruptible \
+	schedule_timeout_uninterruptible \
 	nfnetlink_has_listeners nfnetlink_send nfnetlink_set_err nfnetlink_subsys_register nfnetlink_subsys_unregister __netlink_dump_start \
 	xt_register_matches xt_unregister_matches xt_register_targets xt_unregister_targets \
 	ipct_.*

@@ -4,13 +4,13 @@
 use core::{ffi::CStr, mem::align_of, mem::size_of, ptr::NonNull};
 use kernel::{prelude::*, sync::rcu};
 
-use crate::conn::{Apart, Conn, Counted, Features};
+use crate::conn::{Apart, Conn, Counted};
 
 /// Memory for connections: caches of their own, never merged, so that `/proc/slabinfo` and the check
 /// at their end show a leak.
 pub struct Cache {
     bare: Slab,
-    /// For connections with an account.
+    /// For connections with an account behind them.
     counted: Slab,
     /// For those that are in the table twice.
     apart: Slab,
@@ -38,13 +38,13 @@ impl Cache {
         })
     }
 
-    /// Memory for one connection, with room for its account if it has one, and for both and a second
-    /// link if it is in the table twice; callable from any context.
+    /// Memory for one connection, with room for its account if that is `behind` it, and for both and a
+    /// second link if it is in the table twice; callable from any context.
     #[inline]
-    pub(crate) fn alloc(&self, features: Features, apart: bool) -> Option<NonNull<Conn>> {
+    pub(crate) fn alloc(&self, behind: bool, apart: bool) -> Option<NonNull<Conn>> {
         let slab = if apart {
             &self.apart
-        } else if features.account() {
+        } else if behind {
             &self.counted
         } else {
             &self.bare

@@ -7,7 +7,7 @@
 
 use core::{
     cell::UnsafeCell,
-    mem::{align_of, offset_of, size_of, MaybeUninit},
+    mem::{align_of, offset_of, size_of, ManuallyDrop, MaybeUninit},
     ops::{Deref, DerefMut},
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering},
@@ -15,7 +15,7 @@ use core::{
 
 use conntrack::{
     ctinfo::CtInfo,
-    proto::{Kept, Places, State, WORDS},
+    proto::{self, Kept, Places, State, WORDS},
     setting::Value,
     status::Status,
     time::{Instant, Ticks},
@@ -27,7 +27,7 @@ use kernel::{prelude::*, sync::SetOnce};
 use rcu_table::{Key, Link, Node, Ref};
 
 use crate::{
-    account::Account,
+    account::{Account, Clock},
     cache::Cache,
     count,
     extension::{Extension, Labels},
@@ -65,7 +65,8 @@ const _: () = assert!(size_of::<raw::nf_conntrack_zone>() == size_of::<Zone>());
 ///   have met it a grace period later.
 /// - `master` is null, or a reference that the connection owns.
 /// - `ext` is null, or an [`Extension`] that the connection owns.
-/// - With an account among its features it is the begin of a [`Counted`].
+/// - With `BEHIND` among its bits it is the begin of a [`Counted`]. Else, with an account among its
+///   features, its state is no more than a word, and the account is where the rest of another would be.
 /// - With `APART` among its bits it is the begin of an [`Apart`].
 /// - The state is in three parts: in the tail, in the link's room, and in the place of the kernel's
 ///   second list node. It is there while there are references; it is read and written only under
@@ -90,6 +91,8 @@ mod own {
     pub(super) const TALLIED: u64 = 1 << 57;
     /// It is in the table by each of its tuples.
     pub(super) const APART: u64 = 1 << 58;
+    /// It has an account, which is behind it.
+    pub(super) const BEHIND: u64 = 1 << 59;
 }
 
 /// The bit of the status word that says whether somebody listens.
@@ -147,6 +150,7 @@ impl Value for Features {
 pub(crate) struct Counted {
     conn: Conn,
     account: Account,
+    clock: Clock,
 }
 
 /// A connection that is in the table by each of its tuples.
@@ -160,12 +164,14 @@ pub(crate) struct Apart {
 #[repr(C)]
 union Tail {
     state: [u32; 8],
+    account: ManuallyDrop<Account>,
     grace: raw::callback_head,
 }
 
 // Nothing is left empty behind what the kernel may read.
 const _: () = assert!(size_of::<Conn>() == PREFIX + size_of::<[u32; 8]>());
 const _: () = assert!(size_of::<raw::hlist_nulls_node>() == size_of::<[u32; 4]>());
+const _: () = assert!(size_of::<raw::hlist_nulls_node>() == size_of::<Clock>());
 
 /// Whether the eight bytes of the prefix from `at` on are written one by one when a connection is made.
 const fn is_written(at: usize) -> bool {
@@ -182,6 +188,9 @@ pub trait Change {
 
     /// Does it.
     fn change(self, state: Places<'_>) -> Self::Result;
+
+    /// The same of a state that is no more than a word.
+    fn change_word(self, word: &mut u32) -> Self::Result;
 }
 
 /// What a connection's status word said at a moment.
@@ -316,12 +325,14 @@ impl Conn {
         new: NewConn<'_>,
     ) -> Option<Ref<Self>> {
         let (first, second) = new.hashes;
-        let this = cache.alloc(new.features, second.is_some())?;
-        let apart = if second.is_some() { own::APART } else { 0 };
+        let behind = new.features.account() && proto::is_large(new.original.protocol());
+        let this = cache.alloc(behind, second.is_some())?;
+        let bits = if second.is_some() { own::APART } else { 0 };
+        let bits = if behind { bits | own::BEHIND } else { bits };
         let conn = this.as_ptr();
         let head = conn.cast::<raw::nf_conn>();
-        // SAFETY: the memory is of the size and alignment of `Conn`, with an account among its features
-        // of `Counted`, and only ours; each field written lies within the prefix or is a field of
+        // SAFETY: the memory is of the size and alignment of `Conn`, with an account behind it of
+        // `Counted`, and only ours; each field written lies within the prefix or is a field of
         // either.
         unsafe {
             // What is not written below is zero. (Volatile: or else the compiler calls memset, which
@@ -331,15 +342,16 @@ impl Conn {
                     conn.cast::<u64>().add(at).write_volatile(0);
                 }
             }
-            if new.features.account() {
+            if behind {
                 (&raw mut (*conn.cast::<Counted>()).account).write(Account::default());
+                (&raw mut (*conn.cast::<Counted>()).clock).write(Clock::default());
             }
             (&raw mut (*head).ct_general.use_).cast::<i32>().write(1);
             raw::ipct_spin_lock_init((&raw mut (*head).lock).cast());
             (&raw mut (*head).timeout).write(new.timeout.as_u32());
             (&raw mut (*head).status)
                 .cast::<u64>()
-                .write(u64::from(new.status.bits()) | new.features.word() | apart);
+                .write(u64::from(new.status.bits()) | new.features.word() | bits);
             #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
             (&raw mut (*head).zone).cast::<Zone>().write(new.zone);
             let [_mark, _secmark] = new.marks;
@@ -537,25 +549,38 @@ impl Conn {
         self.status_word().load(Ordering::Relaxed) & bits != 0
     }
 
+    /// Itself, if its account is behind it.
     #[inline]
-    fn account(&self) -> Option<&Account> {
-        if !self.has(own::ACCOUNT) {
-            return None;
-        }
-        // SAFETY: with an account this is the begin of a `Counted` (invariant), all of which lives
-        // as long.
-        Some(unsafe { &(*core::ptr::from_ref(self).cast::<Counted>()).account })
+    fn behind(&self) -> Option<&Counted> {
+        self.has(own::BEHIND).then(|| {
+            // SAFETY: then this is the begin of a `Counted` (invariant), all of which lives as long.
+            unsafe { &*core::ptr::from_ref(self).cast::<Counted>() }
+        })
     }
 
-    /// Packets and bytes, where they are counted.
+    /// Packets and bytes, where they are counted; only for who has a reference, as the state.
     #[inline]
     pub fn counters(&self) -> Option<&Account> {
-        self.account().filter(|_| self.has(own::COUNTS))
+        if !self.has(own::COUNTS) {
+            return None;
+        }
+        match self.behind() {
+            Some(counted) => Some(&counted.account),
+            // SAFETY: there (invariant), all of it atomic, and all zero at first.
+            None => Some(unsafe { &(*self.tail.get()).account }),
+        }
     }
 
-    /// The account, where it is known when things happen.
-    pub(crate) fn clock(&self) -> Option<&Account> {
-        self.account().filter(|_| self.has(own::STAMPS))
+    /// When things happen, where that is known.
+    pub(crate) fn clock(&self) -> Option<&Clock> {
+        if !self.has(own::STAMPS) {
+            return None;
+        }
+        match self.behind() {
+            Some(counted) => Some(&counted.clock),
+            // SAFETY: as above; of the size and alignment of that node.
+            None => Some(unsafe { &*(&raw const (*self.head()).tuplehash[1].hnnode).cast() }),
+        }
     }
 
     /// When it was confirmed, in nanoseconds since 1970, and when it left the table (zero before);
@@ -631,7 +656,7 @@ impl Conn {
         // SAFETY: the lock was initialised with the connection.
         unsafe { raw::ipct_spin_lock_bh((&raw mut (*this.head()).lock).cast()) };
         // SAFETY: the lock is held, and the reference keeps the state what it is.
-        let kept = unsafe { this.places() }.get();
+        let kept = unsafe { this.state() };
         // INVARIANT: locked, and the reference lives as long as the guard.
         StateGuard {
             conn: this,
@@ -683,8 +708,37 @@ impl Conn {
         }
     }
 
+    /// The words of the protocol's state.
+    ///
+    /// # Safety
+    ///
+    /// As for `places`.
+    unsafe fn state(&self) -> Kept {
+        if !proto::is_large(self.tuple(Direction::Original).protocol()) {
+            return proto::of_word(self.link().room.load(Ordering::Relaxed));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.places() }.get()
+    }
+
+    /// Changes them.
+    ///
+    /// # Safety
+    ///
+    /// As for `places`.
+    unsafe fn set_state(&self, kept: &Kept) {
+        if !proto::is_large(self.tuple(Direction::Original).protocol()) {
+            self.link()
+                .room
+                .store(proto::word_of(kept), Ordering::Relaxed);
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.places() }.set(kept);
+    }
+
     /// Has `change` look at the words of the protocol's state and change them; under the lock, unless
-    /// the state is of a protocol that has no more than the first word and does not care who is
+    /// the state is of a protocol that has no more than the middle word and does not care who is
     /// first (UDP and those without states).
     #[inline(always)]
     pub fn with_state<C: Change>(this: &Ref<Self>, locked: bool, change: C) -> C::Result {
@@ -700,21 +754,12 @@ impl Conn {
                 result
             }
         } else {
-            let (mut words, mut middle, mut last) = ([0; 8], 0, [0; 4]);
-            let [first, ..] = &mut words;
-            // SAFETY: the reference keeps the state what it is; the first word is only read and
-            // written whole.
-            let word = unsafe { AtomicU32::from_ptr(this.tail.get().cast()) };
-            let before = word.load(Ordering::Relaxed);
-            *first = before;
-            let result = change.change(Places {
-                first: &mut words,
-                middle: &mut middle,
-                last: &mut last,
-            });
-            let [first, ..] = words;
-            if first != before {
-                word.store(first, Ordering::Relaxed);
+            let room = &this.link().room;
+            let before = room.load(Ordering::Relaxed);
+            let mut word = before;
+            let result = change.change_word(&mut word);
+            if word != before {
+                room.store(word, Ordering::Relaxed);
             }
             result
         }
@@ -906,6 +951,20 @@ unsafe impl Node for Conn {
         })
     }
 
+    #[inline(always)]
+    fn expect(this: NonNull<Self>) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, whatever the address.
+        unsafe {
+            core::arch::asm!(
+                "prefetcht0 [{at} + 64]",
+                "prefetcht0 [{at} + 128]",
+                at = in(reg) this.as_ptr(),
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+    }
+
     #[inline]
     fn try_get(&self) -> bool {
         count::try_get(self.count())
@@ -982,7 +1041,7 @@ impl Drop for StateGuard<'_> {
     fn drop(&mut self) {
         if self.changed {
             // SAFETY: the lock is held, so nobody else reads or writes it.
-            unsafe { self.conn.places() }.set(&self.state.keep());
+            unsafe { self.conn.set_state(&self.state.keep()) };
         }
         // SAFETY: locked by `Conn::lock`.
         unsafe { raw::ipct_spin_unlock_bh((&raw mut (*self.conn.head()).lock).cast()) };

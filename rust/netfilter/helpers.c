@@ -338,6 +338,11 @@ int ipct_possible_cpu(unsigned int from)
 	return -1;
 }
 
+size_t ipct_copy_to_user(void __user *to, const void *from, size_t len)
+{
+	return copy_to_user(to, from, len);
+}
+
 u64 ipct_real_ns(void)
 {
 	return ktime_get_real_ns();

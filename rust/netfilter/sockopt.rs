@@ -127,7 +127,7 @@ unsafe fn destination<T: Tracker>(
 unsafe fn give<T>(user: *mut c_void, answer: &T) -> Result<c_int> {
     // SAFETY: the kernel checks the user's address; `answer` has as many bytes as said, all set.
     let left =
-        unsafe { raw::_copy_to_user(user, core::ptr::from_ref(answer).cast(), size_of::<T>()) };
+        unsafe { raw::ipct_copy_to_user(user, core::ptr::from_ref(answer).cast(), size_of::<T>()) };
     if left == 0 {
         Ok(0)
     } else {

@@ -152,6 +152,10 @@ pub unsafe trait Node: Sized {
         }
     }
 
+    /// The entry is about to be looked at: what is read of it may be fetched ahead.
+    #[inline(always)]
+    fn expect(_entry: NonNull<Self>) {}
+
     /// Adds one to the count unless it is zero.
     fn try_get(&self) -> bool;
 

@@ -187,6 +187,7 @@ impl<E: Node, S: Storage> Table<E, S> {
             let spot = unsafe { self.buckets.spot(hash) };
             let mut at = spot.first;
             while let Some((entry, key)) = unword::<E>(at) {
+                E::expect(entry);
                 // SAFETY: reached through the table under an open read side, which outlives the
                 // result: the memory is valid (contract of `Node`).
                 let seen = unsafe { Seen::new(entry) };

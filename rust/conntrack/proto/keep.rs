@@ -14,8 +14,30 @@ use crate::tuple::{protocol, Family, Tuple};
 /// How many words a state takes.
 pub const WORDS: usize = 13;
 
-/// A state as words; all zero is a state too.
+/// A state as words; all zero is a state too. One of no more than a word has that in the middle.
 pub type Kept = [u32; WORDS];
+
+/// Whether a state of this transport protocol takes more than a word.
+#[inline(always)]
+#[must_use]
+pub const fn is_large(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::SCTP)
+}
+
+/// A state of a word.
+#[inline(always)]
+#[must_use]
+pub const fn of_word(word: u32) -> Kept {
+    [0, 0, 0, 0, 0, 0, 0, 0, word, 0, 0, 0, 0]
+}
+
+/// The word of a state that has no more.
+#[inline(always)]
+#[must_use]
+pub const fn word_of(kept: &Kept) -> u32 {
+    let [_, _, _, _, _, _, _, _, word, ..] = *kept;
+    word
+}
 
 /// Where the words of a state are kept, which need not be in one place.
 pub struct Places<'a> {
@@ -74,10 +96,7 @@ impl State {
         let mut kept = [0; WORDS];
         match self {
             Self::Tcp(tcp) => kept = transmute!(*tcp),
-            Self::Udp(udp) => {
-                let [first, ..] = &mut kept;
-                *first = udp.keep();
-            }
+            Self::Udp(udp) => kept = of_word(udp.keep()),
             Self::Sctp(sctp) => {
                 let [first, second, third, ..] = &mut kept;
                 [*first, *second, *third] = sctp.keep();
@@ -94,7 +113,7 @@ impl State {
         let [first, second, third, ..] = kept;
         match (tuple.protocol(), tuple.family()) {
             (protocol::TCP, _) => Self::Tcp(transmute!(kept)),
-            (protocol::UDP, _) => Self::Udp(Udp::kept(first)),
+            (protocol::UDP, _) => Self::Udp(Udp::kept(word_of(&kept))),
             (protocol::SCTP, _) => Self::Sctp(Sctp::kept([first, second, third])),
             (protocol::GRE, _) => Self::Gre,
             (protocol::ICMP, Family::Ipv4) => Self::Icmp,
@@ -108,7 +127,7 @@ impl State {
         let [first, second, third, ..] = kept;
         match self {
             Self::Tcp(_) => Self::Tcp(transmute!(kept)),
-            Self::Udp(_) => Self::Udp(Udp::kept(first)),
+            Self::Udp(_) => Self::Udp(Udp::kept(word_of(&kept))),
             Self::Sctp(_) => Self::Sctp(Sctp::kept([first, second, third])),
             other => *other,
         }

@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) use self::udp::SETTLE_SECS as UDP_SETTLE_SECS;
 pub use self::{
-    keep::{Kept, Places, WORDS},
+    keep::{is_large, of_word, word_of, Kept, Places, WORDS},
     udp::Udp,
 };
 
@@ -172,15 +172,17 @@ pub fn update(kept: &mut Kept, question: &Question<'_, '_>) -> Outcome {
             outcome
         }
         _ => {
-            let [first, ..] = kept;
-            of_word(first, question)
+            let mut word = word_of(kept);
+            let outcome = update_word(&mut word, question);
+            *kept = of_word(word);
+            outcome
         }
     }
 }
 
-/// The same of protocols whose state is a word, or none.
+/// The same of protocols whose state is no more than a word.
 #[inline(always)]
-fn of_word(word: &mut u32, question: &Question<'_, '_>) -> Outcome {
+pub fn update_word(word: &mut u32, question: &Question<'_, '_>) -> Outcome {
     let Before {
         status, timeouts, ..
     } = question.before;
@@ -246,23 +248,25 @@ pub fn request(kept: &mut Kept, segment: &Tcp<'_>, timeouts: &Timeouts) -> Ticks
     tcp::Tcp::request_timeout(timeouts)
 }
 
-/// What a packet of UDP or an echo does to a connection that it starts: the first word of its state,
-/// the others being zero, and how long it lives. `None` says nothing: [`begin`] does.
+/// What a packet of UDP or an echo does to a connection that it starts: its state, and how long it lives. `None` says nothing: [`begin`] does.
 #[inline(always)]
 #[must_use]
-pub fn begin_quickly(tuple: &Tuple, timeouts: &Timeouts, now: Instant) -> Option<(u32, Ticks)> {
+pub fn begin_quickly(tuple: &Tuple, timeouts: &Timeouts, now: Instant) -> Option<(Kept, Ticks)> {
+    let nothing = of_word(0);
     let [kind, _] = tuple.dst_id();
     match (tuple.protocol(), tuple.family()) {
         (protocol::UDP, _) => {
             let mut udp = Udp::default();
             match udp.update(Status::NONE, now, timeouts) {
-                Outcome::Accept(effect) => Some((udp.keep(), effect.timeout?)),
+                Outcome::Accept(effect) => Some((of_word(udp.keep()), effect.timeout?)),
                 _ => None,
             }
         }
-        (protocol::ICMP, Family::Ipv4) if icmp::is_request(kind) => Some((0, timeouts.icmp.get())),
+        (protocol::ICMP, Family::Ipv4) if icmp::is_request(kind) => {
+            Some((nothing, timeouts.icmp.get()))
+        }
         (protocol::ICMPV6, Family::Ipv6) if icmpv6::is_request(kind) => {
-            Some((0, timeouts.icmpv6.get()))
+            Some((nothing, timeouts.icmpv6.get()))
         }
         _ => None,
     }
@@ -283,29 +287,29 @@ pub fn settled(transport: &Transport<'_>, direction: Direction) -> Status {
 /// timeout that follows. `None`: [`update`] is to be asked, and nothing was changed.
 #[inline(always)]
 pub fn stay(places: Places<'_>, question: &Question<'_, '_>) -> Option<Ticks> {
-    let Before {
-        status, timeouts, ..
-    } = question.before;
-    match question.transport {
-        Transport::Tcp(segment) => {
-            let parts = tcp::Parts::within(places);
-            tcp::Tcp::stay(
-                parts,
-                segment,
-                question.direction,
-                timeouts,
-                question.config,
-            )
+    let Transport::Tcp(segment) = question.transport else {
+        return None;
+    };
+    tcp::Tcp::stay(
+        tcp::Parts::within(places),
+        segment,
+        question.direction,
+        question.before.timeouts,
+        question.config,
+    )
+}
+
+/// The same of a state that is no more than a word.
+#[inline(always)]
+#[must_use]
+pub fn stay_word(word: u32, question: &Question<'_, '_>) -> Option<Ticks> {
+    let mut same = word;
+    match update_word(&mut same, question) {
+        Outcome::Accept(Effect { timeout, set, .. })
+            if same == word && question.before.status.contains(set) =>
+        {
+            timeout
         }
-        Transport::Udp(_) => {
-            let [word, ..] = *places.first;
-            match Udp::kept(word).update(status, question.now, timeouts) {
-                Outcome::Accept(Effect { timeout, set, .. }) if status.contains(set) => timeout,
-                _ => None,
-            }
-        }
-        Transport::Icmp(_) => Some(timeouts.icmp.get()),
-        Transport::Icmpv6(_) => Some(timeouts.icmpv6.get()),
         _ => None,
     }
 }
@@ -330,19 +334,19 @@ pub fn may_advance(transport: &Transport<'_>, status: Status) -> bool {
 /// where it is. `None`: [`update`] is to be asked, and nothing was changed.
 #[inline(always)]
 pub fn advance(places: Places<'_>, question: &Question<'_, '_>) -> Option<Effect> {
-    match question.transport {
-        Transport::Tcp(segment) => {
-            let parts = tcp::Parts::within(places);
-            tcp::Tcp::advance(parts, segment, question.direction, &question.tcp())
-        }
-        Transport::Sctp(_) => None,
-        _ => {
-            let [first, ..] = places.first;
-            match of_word(first, question) {
-                Outcome::Accept(effect) => Some(effect),
-                _ => None, // Not reached: these accept all packets.
-            }
-        }
+    let Transport::Tcp(segment) = question.transport else {
+        return None;
+    };
+    let parts = tcp::Parts::within(places);
+    tcp::Tcp::advance(parts, segment, question.direction, &question.tcp())
+}
+
+/// The same of a state that is no more than a word.
+#[inline(always)]
+pub fn advance_word(word: &mut u32, question: &Question<'_, '_>) -> Option<Effect> {
+    match update_word(word, question) {
+        Outcome::Accept(effect) => Some(effect),
+        _ => None, // Not reached: these accept all packets.
     }
 }
 

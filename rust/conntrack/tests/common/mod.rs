@@ -204,6 +204,24 @@ pub fn flow(bytes: &[u8]) -> Tuple {
     }
 }
 
+/// What stays, of whichever kind its state is.
+fn stay(places: Places<'_>, question: &Question<'_, '_>) -> Option<Ticks> {
+    if question.transport.has_lock() {
+        proto::stay(places, question)
+    } else {
+        proto::stay_word(*places.middle, question)
+    }
+}
+
+/// What advances.
+fn advance(places: Places<'_>, question: &Question<'_, '_>) -> Option<Effect> {
+    if question.transport.has_lock() {
+        proto::advance(places, question)
+    } else {
+        proto::advance_word(places.middle, question)
+    }
+}
+
 /// An entry, treated as the tracker treats one.
 pub struct Entry {
     pub state: State,
@@ -227,9 +245,8 @@ impl Entry {
         let timeouts = &config.timeouts;
         let begun = proto::begin(&mut kept, packet.transport(), timeouts, now, &config);
         if let Ok(Class::Flow(tuple)) = packet.classify() {
-            if let Some((word, timeout)) = proto::begin_quickly(&tuple, timeouts, now) {
-                let [first, rest @ ..] = kept;
-                assert_eq!((first, rest), (word, [0; WORDS - 1]));
+            if let Some((state, timeout)) = proto::begin_quickly(&tuple, timeouts, now) {
+                assert_eq!(kept, state);
                 assert_eq!(begun.map(|effect| effect.timeout), Ok(Some(timeout)));
             }
         }
@@ -304,10 +321,10 @@ impl Entry {
         let settled = proto::settled(transport, direction) | Status::CONFIRMED;
         let stays = self.status.contains(settled);
         let stayed = stays
-            .then(|| self.shortly(transport, direction, before, proto::stay))
+            .then(|| self.shortly(transport, direction, before, stay))
             .flatten();
         let advanced = proto::may_advance(transport, self.status)
-            .then(|| self.shortly(transport, direction, before, proto::advance))
+            .then(|| self.shortly(transport, direction, before, advance))
             .flatten();
         let outcome = self.state.update(
             packet.transport(),
