@@ -26,6 +26,7 @@ mod kept;
 mod list;
 mod namespace;
 pub mod policies;
+mod quick;
 mod related;
 pub mod rules;
 mod settings;

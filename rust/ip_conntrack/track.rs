@@ -4,11 +4,11 @@
 use conntrack::{
     ctinfo::CtInfo,
     event::Events,
-    packet::{self, Class, Packet, Segment, Tcp, Transport, Ways},
-    proto::{self, Before, Effect, Kept, Outcome, Places, Question, State, WORDS},
+    packet::{self, Class, Packet, Transport},
+    proto::{self, Before, Effect, Outcome, Places, Question, State, WORDS},
     reason::Reason,
     status::Status,
-    time::{Instant, Ticks},
+    time::Instant,
     timeouts::Config,
     tuple::{protocol, Direction, Tuple},
     zone::Zone,
@@ -20,7 +20,7 @@ use netfilter::{
 };
 use rcu_table::Ref;
 
-use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, related};
+use crate::{counts::Event, evict, expect, helpers, namespace::Namespace, quick, related};
 
 /// What becomes of a packet.
 pub(crate) enum Decision {
@@ -48,11 +48,7 @@ const ROUNDS: usize = 8;
 pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
     if context.skb.is_unmarked() && !to_be_verified(context) {
         let mut left = None;
-        let ways = Quick {
-            context,
-            left: &mut left,
-        };
-        if packet::quick(context.family(), context.skb.linear(), ways).is_some() {
+        if quick::packet(context, &mut left) {
             return match left {
                 None => Verdict::Accept,
                 Some(decision) => carry_out(&mut context.again(), decision),
@@ -185,171 +181,9 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
     }
 }
 
-/// What becomes of packets that no rule wishes anything for, and that were read in the quickest way.
-struct Quick<'a, 'b> {
-    context: &'a Context<'b, Namespace>,
-    /// What is left to be done; in memory, and so touched only if there is anything.
-    left: &'a mut Option<Decision>,
-}
-
-impl<'a> Ways<'a> for Quick<'a, '_> {
-    type End = ();
-
-    // What is passed to functions that are not compiled into this one has to be in memory, so they
-    // get next to nothing, and read the packet again.
-    #[inline(always)]
-    fn flow(self, tuple: Tuple, transport: Transport<'a>) {
-        let Context { net, read, .. } = *self.context;
-        let shared = &net.tracker().shared;
-        let zone = Zone::DEFAULT;
-        let hash = shared.hash(net, zone.id(Direction::Original), &tuple);
-        let Some((conn, direction)) = shared.find_hashed(net, zone, &tuple, hash, read) else {
-            let [a, b, c, d, e] = tuple.to_numbers();
-            *self.left = unknown(self.context, hash, a, b, c, d, e);
-            return;
-        };
-        let glance = conn.glance();
-        if glance.stays(proto::settled(&transport, direction)) {
-            let now = netfilter::now();
-            let question = question(net, &conn, glance, direction, &transport, now);
-            let lock = transport.has_lock();
-            if let Some(timeout) = Conn::with_state(&conn, lock, Stay(question)) {
-                conn.restart(now, timeout);
-                let ctinfo = ctinfo(glance.status(), direction);
-                self.context.skb.attach_first(conn, ctinfo);
-                return;
-            }
-        }
-        *self.left = known(self.context, conn, direction);
-    }
-
-    #[inline(always)]
-    fn segment(self, _: Tuple, _: Tcp<'a>) {
-        *self.left = segment(self.context);
-    }
-}
-
-/// A packet that no connection knows; its tuple is in numbers, for these need not be in memory.
-/// `None` here and below: all is done.
-#[inline(never)]
-fn unknown(
-    context: &Context<'_, Namespace>,
-    hash: u32,
-    a: u64,
-    b: u64,
-    c: u64,
-    d: u64,
-    e: u64,
-) -> Option<Decision> {
-    let tuple = Tuple::of_numbers([a, b, c, d, e]);
-    let timeouts = &context.net.tracker().config.timeouts;
-    if let Some((state, timeout)) = proto::begin_quickly(&tuple, timeouts, netfilter::now()) {
-        if start(context, &tuple, hash, &state, timeout) {
-            return None;
-        }
-    }
-    Some(
-        match packet::usual(context.family(), context.skb.linear()) {
-            Some((_, transport)) => open(context, &transport, &tuple, hash, Zone::DEFAULT, None),
-            None => decide(context, None), // Not reached: it was read so before.
-        },
-    )
-}
-
-/// A TCP segment that does something else than to acknowledge.
-#[inline(never)]
-fn segment(context: &Context<'_, Namespace>) -> Option<Decision> {
-    let net = context.net;
-    let read = packet::usual(context.family(), context.skb.linear());
-    let Some((tuple, transport @ Transport::Tcp(segment))) = read else {
-        return Some(decide(context, None)); // Not reached, as above.
-    };
-    let shared = &net.tracker().shared;
-    let zone = Zone::DEFAULT;
-    let hash = shared.hash(net, zone.id(Direction::Original), &tuple);
-    if let Some((conn, direction)) = shared.find_hashed(net, zone, &tuple, hash, context.read) {
-        return advance(context, conn, direction, &transport);
-    }
-    if segment.segment == Segment::Syn {
-        let mut state = [0; WORDS];
-        let timeout = proto::request(&mut state, &segment, &net.tracker().config.timeouts);
-        if start(context, &tuple, hash, &state, timeout) {
-            return None;
-        }
-    }
-    Some(open(context, &transport, &tuple, hash, zone, None))
-}
-
-/// A packet of the usual form that may change its connection.
-#[inline(never)]
-fn known(
-    context: &Context<'_, Namespace>,
-    conn: Ref<Conn>,
-    direction: Direction,
-) -> Option<Decision> {
-    let ways = Known {
-        context,
-        conn,
-        direction,
-    };
-    packet::quick(context.family(), context.skb.linear(), ways)
-        .unwrap_or_else(|| Some(decide(context, None))) // Not reached, as above.
-}
-
-/// What becomes of such packets.
-struct Known<'a, 'b> {
-    context: &'a Context<'b, Namespace>,
-    conn: Ref<Conn>,
-    direction: Direction,
-}
-
-impl<'a> Ways<'a> for Known<'a, '_> {
-    type End = Option<Decision>;
-
-    #[inline(always)]
-    fn flow(self, _: Tuple, transport: Transport<'a>) -> Option<Decision> {
-        advance(self.context, self.conn, self.direction, &transport)
-    }
-
-    #[inline(always)]
-    fn segment(self, _: Tuple, _: Tcp<'a>) -> Option<Decision> {
-        Some(changed(self.context, self.conn, self.direction)) // Not reached, as above.
-    }
-}
-
-/// A packet that may change its connection, most probably in a way that has nothing unusual.
-#[inline(always)]
-fn advance(
-    context: &Context<'_, Namespace>,
-    conn: Ref<Conn>,
-    direction: Direction,
-    transport: &Transport<'_>,
-) -> Option<Decision> {
-    let (glance, now) = (conn.glance(), netfilter::now());
-    if proto::may_advance(transport, glance.status()) {
-        let question = question(context.net, &conn, glance, direction, transport, now);
-        let lock = transport.has_lock();
-        if let Some(effect) = Conn::with_state(&conn, lock, Advance(question)) {
-            accept(context, &conn, direction, now, &effect);
-            let ctinfo = ctinfo(glance.status(), direction);
-            context.skb.attach_first(conn, ctinfo);
-            return None;
-        }
-    }
-    Some(changed(context, conn, direction))
-}
-
-/// A packet of the usual form that does something less usual to its connection.
-#[inline(never)]
-fn changed(context: &Context<'_, Namespace>, conn: Ref<Conn>, direction: Direction) -> Decision {
-    let read = packet::usual(context.family(), context.skb.linear());
-    let settled = read.and_then(|(_, transport)| settle(context, conn, direction, &transport));
-    settled.unwrap_or_else(|| decide(context, None))
-}
-
 /// What becomes of a packet.
 #[inline(never)]
-fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision {
+pub(crate) fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision {
     let mut window = Window::new();
     let packet = match Packet::parse(context.family(), context.skb.bytes(&mut window)) {
         Ok(packet) => packet,
@@ -413,7 +247,7 @@ fn flow(
 /// Does to a connection what the engine says of a packet; `None`: it is over, and the packet is to
 /// be looked at anew.
 #[inline(never)]
-fn settle(
+pub(crate) fn settle(
     context: &Context<'_, Namespace>,
     conn: Ref<Conn>,
     direction: Direction,
@@ -456,7 +290,7 @@ fn settle(
 
 /// Does to a connection what a packet of it does.
 #[inline(always)]
-fn accept(
+pub(crate) fn accept(
     context: &Context<'_, Namespace>,
     conn: &Ref<Conn>,
     direction: Direction,
@@ -478,14 +312,14 @@ fn accept(
 
 /// Counts a packet, where the connection's packets are counted.
 #[inline]
-fn count(context: &Context<'_, Namespace>, conn: &Conn, direction: Direction) {
+pub(crate) fn count(context: &Context<'_, Namespace>, conn: &Conn, direction: Direction) {
     if let Some(account) = conn.counters() {
         account.add(direction, 1, context.skb.len().into());
     }
 }
 
 /// What a packet is to a connection of this status.
-fn ctinfo(status: Status, direction: Direction) -> CtInfo {
+pub(crate) fn ctinfo(status: Status, direction: Direction) -> CtInfo {
     match direction {
         Direction::Reply => CtInfo::EstablishedReply,
         Direction::Original if status.contains(Status::SEEN_REPLY) => CtInfo::Established,
@@ -496,7 +330,7 @@ fn ctinfo(status: Status, direction: Direction) -> CtInfo {
 
 /// What the engine is asked of a packet.
 #[inline(always)]
-fn question<'a, 'b>(
+pub(crate) fn question<'a, 'b>(
     net: &'a Net<Namespace>,
     conn: &'a Conn,
     glance: Glance,
@@ -515,40 +349,6 @@ fn question<'a, 'b>(
         },
         now,
         config,
-    }
-}
-
-/// What a packet does to a connection that it does not change.
-struct Stay<'a, 'b>(Question<'a, 'b>);
-
-impl Change for Stay<'_, '_> {
-    type Result = Option<Ticks>;
-
-    #[inline(always)]
-    fn change(self, state: Places<'_>) -> Option<Ticks> {
-        proto::stay(state, &self.0)
-    }
-
-    #[inline(always)]
-    fn change_word(self, word: &mut u32) -> Option<Ticks> {
-        proto::stay_word(*word, &self.0)
-    }
-}
-
-/// What a packet does to its connection that has nothing unusual.
-struct Advance<'a, 'b>(Question<'a, 'b>);
-
-impl Change for Advance<'_, '_> {
-    type Result = Option<Effect>;
-
-    #[inline(always)]
-    fn change(self, state: Places<'_>) -> Option<Effect> {
-        proto::advance(state, &self.0)
-    }
-
-    #[inline(always)]
-    fn change_word(self, word: &mut u32) -> Option<Effect> {
-        proto::advance_word(word, &self.0)
     }
 }
 
@@ -582,56 +382,17 @@ fn moved(conn: &Ref<Conn>) {
     }
 }
 
-/// Starts a connection that comes from nowhere, and of which nobody wants anything, as nearly all do.
-/// `false`: [`open`] is to be asked.
-#[inline(always)]
-fn start(
-    context: &Context<'_, Namespace>,
-    tuple: &Tuple,
-    hash: u32,
-    state: &Kept,
-    timeout: Ticks,
-) -> bool {
-    let net = context.net;
-    let tracker = net.tracker();
-    let (true, Some(reply)) = (
-        net.census().len() < tracker.shared.max() && is_plain(net, tuple),
-        tuple.invert(),
-    ) else {
-        return false;
-    };
-    let new = NewConn {
-        original: tuple,
-        reply: &reply,
-        hashes: (hash, None),
-        state,
-        timeout,
-        status: Status::NONE,
-        master: None,
-        zone: Zone::DEFAULT,
-        marks: [0; 2],
-        extension: None,
-        features: tracker.usual.features(),
-    };
-    let Some(conn) = net.new_conn(tracker.shared.cache(), new) else {
-        return false;
-    };
-    count(context, &conn, Direction::Original);
-    context.skb.attach_first(conn, CtInfo::New);
-    true
-}
-
 /// Whether a new connection, of a packet without a template, comes from nowhere and nobody reads it:
 /// nearly all are like that.
 #[inline(always)]
-fn is_plain(net: &Net<Namespace>, tuple: &Tuple) -> bool {
+pub(crate) fn is_plain(net: &Net<Namespace>, tuple: &Tuple) -> bool {
     let tracker = net.tracker();
     !expect::any(net) && !helpers::may_be_assigned(tracker, tuple) && !tracker.has_labels()
 }
 
 /// A packet that no connection knows: perhaps it starts one.
 #[inline(never)]
-fn open(
+pub(crate) fn open(
     context: &Context<'_, Namespace>,
     transport: &Transport<'_>,
     tuple: &Tuple,
