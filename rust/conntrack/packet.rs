@@ -46,22 +46,6 @@ pub enum Transport<'a> {
 }
 
 impl Transport<'_> {
-    /// What a transport header says of which the tuple says all that makes a difference to
-    /// connections.
-    #[inline]
-    #[must_use]
-    pub fn of(tuple: &Tuple) -> Option<Self> {
-        let [kind, code] = tuple.dst_id();
-        let id = tuple.src_id();
-        let icmp = IcmpView { kind, code, id };
-        Some(match (tuple.protocol(), tuple.family()) {
-            (protocol::UDP, _) => Self::Udp(UdpView { has_checksum: true }),
-            (protocol::ICMP, Family::Ipv4) => Self::Icmp(icmp),
-            (protocol::ICMPV6, Family::Ipv6) => Self::Icmpv6(icmp),
-            _ => return None,
-        })
-    }
-
     /// Whether the state of its protocol is more than a word, and changed by one packet at a time.
     #[inline(always)]
     #[must_use]

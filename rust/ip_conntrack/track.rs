@@ -297,12 +297,14 @@ pub(crate) fn accept(
     now: Instant,
     effect: &Effect,
 ) {
-    conn.gain(match direction {
+    let bits = match direction {
         Direction::Original => effect.set,
         Direction::Reply => effect.set | Status::SEEN_REPLY,
-    });
-    if effect.moved && conn.is_watched() {
-        moved(conn);
+    };
+    if conn.is_watched() {
+        watched(conn, bits, effect.moved);
+    } else {
+        conn.set_status(bits);
     }
     if let Some(timeout) = effect.timeout {
         context.net.tracker().shared.refresh(conn, now, timeout);
@@ -372,13 +374,17 @@ impl Change for Update<'_, '_> {
     }
 }
 
-/// The state of a connection is another now, which somebody may want to know.
+/// A packet sets status bits of a connection, and perhaps its state has moved, which somebody may want to
+/// know.
 #[cold]
 #[inline(never)]
-fn moved(conn: &Ref<Conn>) {
-    conn.note(Events::PROTOINFO);
-    if conn.is_tallied() && Conn::lock(conn).is_over() {
-        conn.uncount();
+fn watched(conn: &Ref<Conn>, bits: Status, moved: bool) {
+    conn.gain(bits);
+    if moved {
+        conn.note(Events::PROTOINFO);
+        if conn.is_tallied() && Conn::lock(conn).is_over() {
+            conn.uncount();
+        }
     }
 }
 

@@ -63,23 +63,7 @@ impl Conn {
 
     /// Sets the status bits that packets bring about, SEEN_REPLY and ASSURED; where they are new, that is
     /// to be told, if anybody listens.
-    #[inline(always)] // It is called where a few instructions count, and nowhere else.
     pub fn gain(&self, bits: Status) {
-        let word = self.status_word().load(Ordering::Acquire);
-        let bits_of_word = u64::from(bits.bits());
-        if word & bits_of_word == bits_of_word {
-            return;
-        }
-        if TOLD && word & LISTENED != 0 {
-            self.gain_for_listener(bits);
-        } else {
-            self.status_word().fetch_or(bits_of_word, Ordering::AcqRel);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn gain_for_listener(&self, bits: Status) {
         let before = self.set_status(bits);
         let news = [
             (Status::SEEN_REPLY, Events::REPLY),
@@ -87,7 +71,7 @@ impl Conn {
         ];
         for (bit, event) in news {
             if bits.contains(bit) && !before.contains(bit) {
-                self.note_for_listener(event);
+                self.note(event);
             }
         }
     }

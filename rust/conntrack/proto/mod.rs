@@ -456,3 +456,101 @@ impl State {
         !matches!(self, Self::Tcp(_) | Self::Sctp(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{icmp::IcmpView, udp::UdpView};
+
+    const UDP: Transport<'_> = Transport::Udp(UdpView { has_checksum: true });
+
+    #[test]
+    fn what_begins_quickly_begins_so() {
+        let config = Config::defaults(250);
+        let now = Instant::from_ticks(77);
+        let echo = |kind| IcmpView {
+            kind,
+            code: 0,
+            id: [0, 1],
+        };
+        for (family, number, dst_id, transport, quick) in [
+            (Family::Ipv4, protocol::UDP, [0, 53], UDP, true),
+            (
+                Family::Ipv4,
+                protocol::ICMP,
+                [8, 0],
+                Transport::Icmp(echo(8)),
+                true,
+            ),
+            (
+                Family::Ipv6,
+                protocol::ICMPV6,
+                [128, 0],
+                Transport::Icmpv6(echo(128)),
+                true,
+            ),
+            (
+                Family::Ipv4,
+                protocol::ICMP,
+                [0, 0],
+                Transport::Icmp(echo(0)),
+                false,
+            ),
+            (Family::Ipv4, protocol::GRE, [0, 0], Transport::Gre, false),
+        ] {
+            let tuple = Tuple::new(family, number, [1; 4], [0, 1], [2; 4], dst_id);
+            let quickly = begin_quickly(&tuple, &config.timeouts, now);
+            assert_eq!(quickly.is_some(), quick, "{transport:?}");
+            let mut kept = [0; WORDS];
+            let begun = begin(&mut kept, &transport, &config.timeouts, now, &config);
+            if let Some((state, timeout)) = quickly {
+                assert_eq!(state, kept);
+                assert_eq!(begun.map(|effect| effect.timeout), Ok(Some(timeout)));
+                assert!(!is_large(number) && !transport.has_lock());
+            }
+        }
+    }
+
+    /// A question and its answer, and what goes both ways for longer.
+    #[test]
+    fn a_word_stays_or_advances() {
+        let config = Config::defaults(250);
+        let timeouts = &config.timeouts;
+        let start = Instant::from_ticks(77);
+        let ask = |status, now| Question {
+            transport: &UDP,
+            direction: Direction::Reply,
+            before: Before {
+                status: Status::CONFIRMED | status,
+                ..Before::new(timeouts)
+            },
+            now,
+            config: &config,
+        };
+        let first = Udp::kept(start.add(timeouts.udp_settle).as_ticks()).keep();
+        let (short, long) = (timeouts.udp.get(), timeouts.udp_stream.get());
+        let answer = ask(Status::SEEN_REPLY, start);
+        assert!(may_advance(&UDP, answer.before.status));
+        assert_eq!(stay_word(first, &answer), Some(short));
+        let later = start.add(Ticks::from_secs(3, 250));
+        let stream = ask(Status::SEEN_REPLY, later);
+        assert_eq!(stay_word(first, &stream), None);
+        let mut word = first;
+        let effect = advance_word(&mut word, &stream).map(|effect| (effect.set, effect.timeout));
+        assert_eq!(effect, Some((Status::ASSURED, Some(long))));
+        let assured = ask(Status::SEEN_REPLY | Status::ASSURED, later);
+        assert_eq!(stay_word(word, &assured), Some(long));
+        // These are of states that take more.
+        assert_eq!(with_places(word, |places| stay(places, &assured)), None);
+        assert_eq!(with_places(word, |places| advance(places, &assured)), None);
+        assert_eq!(with_places(word, |places| places.get()), of_word(word));
+    }
+
+    fn with_places<R>(mut word: u32, way: impl FnOnce(Places<'_>) -> R) -> R {
+        way(Places {
+            first: &mut [0; 8],
+            middle: &mut word,
+            last: &mut [0; 4],
+        })
+    }
+}
