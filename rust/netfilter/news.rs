@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use conntrack::{event::Events, status::Status};
 
 use crate::{
-    conn::{Conn, LISTENED, QUIET},
+    conn::{Conn, QUIET},
     time,
 };
 
