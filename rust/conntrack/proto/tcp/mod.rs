@@ -760,6 +760,17 @@ mod tests {
         prop_oneof![Just(0), 1..3000u32, any::<u32>()]
     }
 
+    /// What there is to know beside a segment of a connection with this status.
+    fn context(config: &Config, status: Status) -> Context<'_> {
+        Context {
+            status,
+            expires: None,
+            now: Instant::from_ticks(0),
+            timeouts: &config.timeouts,
+            config,
+        }
+    }
+
     prop_compose! {
         fn open()(
             numbers in prop::array::uniform6(near()),
@@ -815,13 +826,7 @@ mod tests {
                 options: Options::new(&options),
             };
             let direction = if back { Direction::Reply } else { Direction::Original };
-            let context = Context {
-                status: Status::CONFIRMED | Status::SEEN_REPLY | Status::ASSURED,
-                expires: None,
-                now: Instant::from_ticks(0),
-                timeouts: &config.timeouts,
-                config: &config,
-            };
+            let context = context(&config, Status::CONFIRMED | Status::SEEN_REPLY | Status::ASSURED);
             let (mut short, mut long) = (tcp, tcp);
             match Tcp::stay(short.parts(), &segment, direction, &config.timeouts, &config) {
                 Some(timeout) => {
@@ -865,13 +870,7 @@ mod tests {
                 space: data + 1,
                 options: Options::new(&offer),
             };
-            let context = Context {
-                status: Status::NONE,
-                expires: None,
-                now: Instant::from_ticks(0),
-                timeouts: &config.timeouts,
-                config: &config,
-            };
+            let context = context(&config, Status::NONE);
             let mut long = Tcp::open(&segment, &config).map_err(|_| TestCaseError::fail("open"))?;
             let outcome = long.update(&segment, Direction::Original, &context);
             let Outcome::Accept(effect) = outcome else {
@@ -926,13 +925,7 @@ mod tests {
             let answered = kind != Segment::SynAck;
             let direction = if back { Direction::Reply } else { Direction::Original };
             let seen = if answered { Status::SEEN_REPLY } else { Status::NONE };
-            let context = Context {
-                status: Status::CONFIRMED | seen,
-                expires: None,
-                now: Instant::from_ticks(0),
-                timeouts: &config.timeouts,
-                config: &config,
-            };
+            let context = context(&config, Status::CONFIRMED | seen);
             let (mut short, mut long) = (tcp, tcp);
             match Tcp::advance(short.parts(), &segment, direction, &context) {
                 Some(effect) => {
@@ -983,13 +976,7 @@ mod tests {
             } else {
                 Status::SEEN_REPLY
             };
-            let context = Context {
-                status: Status::CONFIRMED | seen,
-                expires: None,
-                now: Instant::from_ticks(0),
-                timeouts: &config.timeouts,
-                config: &config,
-            };
+            let context = context(&config, Status::CONFIRMED | seen);
             let segment = segment(kind, seq, ack, options);
             let effect = Tcp::advance(tcp.parts(), &segment, direction, &context);
             assert_eq!(effect.map(|effect| effect.moved), Some(true), "{state:?}");
