@@ -97,9 +97,6 @@ def check_left(seconds, what, *words):
 HELPERS = re.compile(r"(ip|nf)_conntrack_(amanda|ftp|irc|talk|tftp)\b")
 MATCHES = "(conntrack|state|helper|connmark|connbytes|connlimit|connlabel|cluster|CT|NOTRACK|CONNMARK|CONNSECMARK)"
 EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_ct|(ip|nf)_conntrack_netlink|nfnetlink_cttimeout)\b|{HELPERS.pattern}")
-# What rules or policies of a namespace may hold until it has gone.
-HELD = re.compile(rf"nfnetlink_cttimeout\b|{HELPERS.pattern}")
-
 
 def edges():
     """The modules that stand on a tracker and are loaded."""
@@ -129,13 +126,13 @@ class Tracker:
         sh(f"modprobe {'ip' if self.ours else 'nf'}_conntrack_{name}")
 
     def unload(self):
-        def without_helpers():
+        def alone():
             for edge in edges():
                 sh(f"rmmod {edge}", check=False)
-            return not any(HELD.match(edge) for edge in edges())
+            return not edges()
 
-        # What the rules of a namespace hold is free a while after the namespace has gone.
-        wait_until(without_helpers, 20, "the helpers' modules are unloaded")
+        # What the rules and policies of a namespace hold is free a while after the namespace has gone.
+        wait_until(alone, 20, "the modules on the tracker are unloaded")
         if self.ours:
             unload_ours()
         else:
