@@ -13,6 +13,8 @@
 struct delayed_work;
 struct inode;
 struct kmem_cache;
+struct kthread_work;
+struct kthread_worker;
 struct module;
 struct net;
 struct net_device;
@@ -40,6 +42,23 @@ void ipct_spin_unlock_bh(spinlock_t *lock);
 struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
 				     unsigned int align);
 void *ipct_cache_alloc_atomic(struct kmem_cache *cache);
+/* How many it has put into `objects`: all, or none. May sleep. */
+unsigned int ipct_cache_alloc_many(struct kmem_cache *cache, unsigned int count, void **objects);
+
+/* Memory of a cache that each CPU has for its packets; how many may be taken before more is due. */
+enum { IPCT_SPARES_ROUND = 256 };
+void *ipct_spares_new(void);
+/* Gives what is left back to the cache. Nobody may take or give any more. */
+void ipct_spares_free(void *spares, struct kmem_cache *cache);
+/* One of this CPU's, or zero; with the lowest bit set if more is due. */
+unsigned long ipct_spare_take(void *spares);
+/* How many a CPU lacks of `most`: none, before it has asked. For one caller at a time, as the next. */
+unsigned int ipct_spares_lacking(void *spares, unsigned int cpu, unsigned int most);
+void ipct_spares_give(void *spares, unsigned int cpu, void **objects, unsigned int count);
+
+/* A thread that goes before all that is not urgent; NULL without memory. */
+struct kthread_worker *ipct_worker_new(const char *name);
+void ipct_work_init(struct kthread_work *work, void (*run)(struct kthread_work *work));
 
 void ipct_delayed_work_init(struct delayed_work *work,
 			    void (*run)(struct work_struct *work), bool lazy);

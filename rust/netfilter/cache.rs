@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The slab cache of connections.
+//! The slab caches of connections.
 
 use core::{ffi::CStr, mem::align_of, mem::size_of, ptr::NonNull};
 use kernel::{prelude::*, sync::rcu};
 
-use crate::conn::{Apart, Conn, Counted};
+use crate::{
+    conn::{Apart, Conn, Counted},
+    spare::{Filler, Spares},
+};
 
 /// Memory for connections: caches of their own, never merged, so that `/proc/slabinfo` and the check
-/// at their end show a leak.
+/// at their end show a leak. In the order in which it is taken down.
 pub struct Cache {
+    /// Memory ahead: for bare ones, and for those with an account behind them.
+    ahead: Filler<2>,
     bare: Slab,
     /// For connections with an account behind them.
     counted: Slab,
@@ -31,26 +36,40 @@ impl Cache {
     ///
     /// `ENOMEM`.
     pub fn new() -> Result<Self> {
+        let bare = Slab::new::<Conn>(c"ip_conntrack")?;
+        let counted = Slab::new::<Counted>(c"ip_conntrack_counted")?;
+        let apart = Slab::new::<Apart>(c"ip_conntrack_apart")?;
         Ok(Self {
-            bare: Slab::new::<Conn>(c"ip_conntrack")?,
-            counted: Slab::new::<Counted>(c"ip_conntrack_counted")?,
-            apart: Slab::new::<Apart>(c"ip_conntrack_apart")?,
+            ahead: Filler::new([Spares::new(bare.0)?, Spares::new(counted.0)?])?,
+            bare,
+            counted,
+            apart,
         })
     }
 
     /// Memory for one connection, with room for its account if that is `behind` it, and for both and a
-    /// second link if it is in the table twice; callable from any context.
-    #[inline]
+    /// second link if it is in the table twice; callable from any context of packets.
+    #[inline(always)]
     pub(crate) fn alloc(&self, behind: bool, apart: bool) -> Option<NonNull<Conn>> {
-        let slab = if apart {
-            &self.apart
-        } else if behind {
-            &self.counted
-        } else {
-            &self.bare
-        };
-        // SAFETY: the cache lives as long as `self`.
-        NonNull::new(unsafe { raw::ipct_cache_alloc_atomic(slab.0.as_ptr()) }.cast())
+        let [bare, counted] = self.ahead.spares();
+        if apart {
+            return self.apart.alloc();
+        }
+        let taken = if behind { counted } else { bare }.take();
+        if taken.due {
+            self.ahead.wake();
+        }
+        match taken.object {
+            Some(object) => Some(object.cast()),
+            None => self.at_once(behind),
+        }
+    }
+
+    /// None was to spare.
+    #[cold]
+    #[inline(never)]
+    fn at_once(&self, behind: bool) -> Option<NonNull<Conn>> {
+        if behind { &self.counted } else { &self.bare }.alloc()
     }
 }
 
@@ -61,6 +80,11 @@ impl Slab {
         // SAFETY: the name is static; size and alignment are those of the type.
         let cache = unsafe { raw::ipct_cache_create(name.as_char_ptr(), size, align) };
         NonNull::new(cache).map(Self).ok_or(ENOMEM)
+    }
+
+    fn alloc(&self) -> Option<NonNull<Conn>> {
+        // SAFETY: the cache lives as long as `self`.
+        NonNull::new(unsafe { raw::ipct_cache_alloc_atomic(self.0.as_ptr()) }.cast())
     }
 }
 

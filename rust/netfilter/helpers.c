@@ -3,6 +3,9 @@
 #include <linux/crc32.h>
 #include <linux/jhash.h>
 #include <linux/kmod.h>
+#include <linux/kthread.h>
+#include <linux/llist.h>
+#include <linux/local_lock.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -103,6 +106,121 @@ struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
 void *ipct_cache_alloc_atomic(struct kmem_cache *cache)
 {
 	return kmem_cache_alloc(cache, GFP_ATOMIC);
+}
+
+unsigned int ipct_cache_alloc_many(struct kmem_cache *cache, unsigned int count, void **objects)
+{
+	return kmem_cache_alloc_bulk(cache, GFP_KERNEL | __GFP_NOWARN, count, objects) ? count : 0;
+}
+
+/* What one CPU has. It alone takes, with bottom halves off, and one thread gives. */
+struct spares {
+	struct llist_node *own;
+	struct llist_head given;
+	u32 taken;
+	u32 handed;
+	bool asked;
+	local_lock_t lock;
+};
+
+void *ipct_spares_new(void)
+{
+	struct spares __percpu *spares = alloc_percpu(struct spares);
+	int cpu;
+
+	if (!spares)
+		return NULL;
+	for_each_possible_cpu(cpu)
+		local_lock_init(&per_cpu_ptr(spares, cpu)->lock);
+	return (void __force *)spares;
+}
+
+static void give_back(struct kmem_cache *cache, struct llist_node *node)
+{
+	while (node) {
+		struct llist_node *next = node->next;
+
+		kmem_cache_free(cache, node);
+		node = next;
+	}
+}
+
+void ipct_spares_free(void *spares, struct kmem_cache *cache)
+{
+	struct spares __percpu *all = (struct spares __percpu *)spares;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		give_back(cache, per_cpu_ptr(all, cpu)->own);
+		give_back(cache, per_cpu_ptr(all, cpu)->given.first);
+	}
+	free_percpu(all);
+}
+
+unsigned long ipct_spare_take(void *spares)
+{
+	struct spares __percpu *all = (struct spares __percpu *)spares;
+	bool on = !in_softirq();
+	unsigned long due = 1;
+	struct llist_node *one;
+	struct spares *mine;
+
+	if (unlikely(on))
+		local_bh_disable();
+	local_lock_nested_bh(&all->lock);
+	mine = this_cpu_ptr(all);
+	one = mine->own ?: llist_del_all(&mine->given);
+	if (likely(one)) {
+		mine->own = one->next;
+		WRITE_ONCE(mine->taken, mine->taken + 1);
+		due = mine->taken % IPCT_SPARES_ROUND == 0;
+	} else {
+		WRITE_ONCE(mine->asked, true);
+	}
+	local_unlock_nested_bh(&all->lock);
+	if (unlikely(on))
+		local_bh_enable();
+	return (unsigned long)one | due;
+}
+
+unsigned int ipct_spares_lacking(void *spares, unsigned int cpu, unsigned int most)
+{
+	struct spares *of = per_cpu_ptr((struct spares __percpu *)spares, cpu);
+
+	return READ_ONCE(of->asked) ? most - min(most, of->handed - READ_ONCE(of->taken)) : 0;
+}
+
+void ipct_spares_give(void *spares, unsigned int cpu, void **objects, unsigned int count)
+{
+	struct spares *of = per_cpu_ptr((struct spares __percpu *)spares, cpu);
+	struct llist_node *first = NULL;
+	unsigned int at;
+
+	for (at = 0; at < count; at++) {
+		struct llist_node *node = objects[at];
+
+		node->next = first;
+		first = node;
+	}
+	if (!first)
+		return;
+	of->handed += count;
+	llist_add_batch(first, objects[0], &of->given);
+}
+
+struct kthread_worker *ipct_worker_new(const char *name)
+{
+	struct kthread_worker *worker = kthread_run_worker(0, "%s", name);
+
+	if (IS_ERR(worker))
+		return NULL;
+	sched_set_fifo_low(worker->task);
+	return worker;
+}
+
+void ipct_work_init(struct kthread_work *work, void (*run)(struct kthread_work *work))
+{
+	kthread_init_work(work, run);
 }
 
 void ipct_delayed_work_init(struct delayed_work *work,

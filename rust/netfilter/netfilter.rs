@@ -33,6 +33,7 @@ mod siphash;
 mod skb;
 mod slot;
 mod sockopt;
+mod spare;
 pub mod sysctl;
 mod table;
 mod tally;
