@@ -10,7 +10,7 @@ pub use loom::{
     },
     thread,
 };
-use std::{cell::UnsafeCell, ptr::NonNull};
+use std::{cell::UnsafeCell, collections::BTreeSet, ptr::NonNull};
 #[cfg(not(loom))]
 pub use std::{
     sync::{
@@ -34,8 +34,30 @@ struct State {
     readers: usize,
     /// Destroyed, waiting for the readers to leave.
     waiting: Vec<NonNull<Entry>>,
-    /// Freed; the memory is kept to notice late visitors.
+    /// Freed; the memory is kept to notice late visitors, unless somebody else does (`cfg(asan)`).
     freed: Vec<NonNull<Entry>>,
+    /// Freed, and the memory with them.
+    gone: usize,
+    /// All others, so that those which stay in a table are no leak (`cfg(asan)`).
+    living: BTreeSet<NonNull<Entry>>,
+}
+
+impl State {
+    /// Nobody counts an entry, and nobody reads.
+    fn free(&mut self, entry: NonNull<Entry>) {
+        if cfg!(asan) {
+            self.living.remove(&entry);
+            self.gone += 1;
+            // SAFETY: allocated by `Entry::new`, and this happens once.
+            drop(unsafe { Box::from_raw(entry.as_ptr()) });
+            return;
+        }
+        // SAFETY: the memory is kept until the world ends.
+        unsafe { entry.as_ref() }
+            .freed
+            .store(true, Ordering::SeqCst);
+        self.freed.push(entry);
+    }
 }
 
 // SAFETY: the pointers are only followed under the lock, or by `Drop` when all threads are done.
@@ -58,7 +80,8 @@ impl World {
     /// How many entries there are that were not destroyed.
     pub fn alive(&self) -> usize {
         let state = self.state.lock().unwrap();
-        self.born.load(Ordering::SeqCst) - state.waiting.len() - state.freed.len()
+        let ended = state.waiting.len() + state.freed.len() + state.gone;
+        self.born.load(Ordering::SeqCst) - ended
     }
 }
 
@@ -75,8 +98,17 @@ unsafe impl Grace for World {
 impl Drop for World {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap();
-        for entry in state.waiting.drain(..).chain(state.freed.drain(..)) {
-            // SAFETY: allocated by `Entry::new`, destroyed, and all threads are done.
+        let kept = if cfg!(asan) {
+            Vec::from_iter(std::mem::take(&mut state.living))
+        } else {
+            [
+                std::mem::take(&mut state.waiting),
+                std::mem::take(&mut state.freed),
+            ]
+            .concat()
+        };
+        for entry in kept {
+            // SAFETY: allocated by `Entry::new`, and all threads are done.
             drop(unsafe { Box::from_raw(entry.as_ptr()) });
         }
     }
@@ -100,14 +132,9 @@ impl Drop for Guard {
         let mut state = self.0.state.lock().unwrap();
         state.readers -= 1;
         if state.readers == 0 {
-            let waiting = std::mem::take(&mut state.waiting);
-            for entry in &waiting {
-                // SAFETY: the memory is kept until the world ends.
-                unsafe { entry.as_ref() }
-                    .freed
-                    .store(true, Ordering::SeqCst);
+            for entry in std::mem::take(&mut state.waiting) {
+                state.free(entry);
             }
-            state.freed.extend(waiting);
             self.0.nobody_reads.notify_all();
         }
     }
@@ -179,8 +206,12 @@ impl Entry {
         });
         // SAFETY: nobody else has the entry yet.
         entry.written.with_mut(|at| unsafe { *at = 1 });
+        let entry = NonNull::from(Box::leak(entry));
+        if cfg!(asan) {
+            world.state.lock().unwrap().living.insert(entry);
+        }
         // SAFETY: the count of one goes to the reference.
-        unsafe { Ref::from_raw(NonNull::from(Box::leak(entry))) }
+        unsafe { Ref::from_raw(entry) }
     }
 
     /// A key; panics where the entry has been given back.
@@ -196,8 +227,8 @@ impl Entry {
     }
 }
 
-// SAFETY: the links are fields; the count is exact; memory is kept until the world ends, and
-// `freed` is set only when no reader is inside.
+// SAFETY: the links are fields; the count is exact; memory is kept until the world ends, or freed
+// (and `freed` set) only when no reader is inside.
 unsafe impl Node for Entry {
     fn link(&self) -> &Link {
         &self.link
@@ -226,8 +257,7 @@ unsafe impl Node for Entry {
             // SAFETY: the world outlives its entries.
             let mut state = unsafe { &*entry.home }.state.lock().unwrap();
             if state.readers == 0 {
-                entry.freed.store(true, Ordering::SeqCst);
-                state.freed.push(this);
+                state.free(this);
             } else {
                 state.waiting.push(this);
             }
