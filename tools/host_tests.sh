@@ -44,12 +44,10 @@ cargo nextest list --locked --manifest-path /checkout/rust/Cargo.toml --config-f
 unset LLVM_PROFILE_FILE
 # The table's unsafe code once more, with memory that is freed as soon as it may be, under AddressSanitizer:
 # gcc's, for the distribution's rustc brings none.
-(
-	export CARGO_TARGET_DIR=${results%/*}/target-asan RUSTC_BOOTSTRAP=1 PROPTEST_CASES=64
-	export RUSTFLAGS="--cfg asan -Zsanitizer=address -Zexternal-clangrt -Zpre-link-arg=-Wl,--push-state,--no-as-needed,-lasan,--pop-state"
-	run asan -p rcu_table --target "$(uname -m)-unknown-linux-gnu"
-	exit "$code"
-) || code=$?
+export CARGO_TARGET_DIR=${results%/*}/target-asan RUSTC_BOOTSTRAP=1 PROPTEST_CASES=64
+export RUSTFLAGS="--cfg asan -Zsanitizer=address -Zexternal-clangrt -Zpre-link-arg=-Wl,--push-state,--no-as-needed,-lasan,--pop-state"
+run asan -p rcu_table --target "$(uname -m)-unknown-linux-gnu"
+unset RUSTC_BOOTSTRAP PROPTEST_CASES
 # Every interleaving of small cases; loom replaces the atomics.
 export CARGO_TARGET_DIR=${results%/*}/target-loom RUSTFLAGS="--cfg loom"
 run loom --release -p rcu_table --test loom

@@ -8,7 +8,7 @@ use netfilter::{Connections, Filled, GracePeriod, Periodic, Slot, Worker, LOCKS}
 use crate::shared::Shared;
 
 /// There are more buckets at more connections than this for each, ...
-const FULL: u32 = 2;
+const FULL: u32 = 1;
 /// ... and fewer at fewer than one for so many.
 const SPARSE: u32 = 2;
 /// The most buckets.

@@ -213,7 +213,6 @@ fn start(
         state,
         timeout,
         status: Status::NONE,
-        master: None,
         zone: Zone::DEFAULT,
         marks: [0; 2],
         extension: None,

@@ -433,9 +433,10 @@ pub(crate) fn open(
             Err(_) => return no_room(config, Reason::NoMemory),
         }
     };
-    let (ctinfo, born) = match origin.master {
-        Some(_) => (CtInfo::Related, Status::EXPECTED),
-        None => (CtInfo::New, Status::NONE),
+    let (ctinfo, born) = if origin.expected {
+        (CtInfo::Related, Status::EXPECTED)
+    } else {
+        (CtInfo::New, Status::NONE)
     };
     let hashes = if zone.id(Direction::Original) == zone.id(Direction::Reply) {
         (hash, None)
@@ -449,7 +450,6 @@ pub(crate) fn open(
         state: &state,
         timeout: effect.timeout.unwrap_or_default(),
         status: effect.set | born,
-        master: origin.master,
         zone,
         marks: origin.marks,
         extension: origin.extension,
@@ -466,8 +466,8 @@ pub(crate) fn open(
 
 /// Where a connection comes from, and what it has from there.
 struct Origin {
-    /// The connection that has announced it.
-    master: Option<Ref<Conn>>,
+    /// Whether another has announced it.
+    expected: bool,
     /// That one's marks.
     marks: [u32; 2],
     extension: Option<KBox<Extension>>,
@@ -479,7 +479,7 @@ impl Origin {
     #[inline]
     fn new(tracker: &Namespace) -> Self {
         Self {
-            master: None,
+            expected: false,
             marks: [0; 2],
             extension: None,
             features: tracker.usual.features(),
@@ -503,7 +503,13 @@ impl Origin {
         // As with stock: where events are told if somebody listens, no rule asks for more.
         let asked = masks.is_some() && tracker.usual.events() == 0;
         origin.features = origin.features.with(Features::EVENTS, asked);
+        let master = expectation.as_ref().map(|expectation| expectation.master());
+        if let Some(master) = master {
+            origin.expected = true;
+            origin.marks = master.marks();
+        }
         origin.extension = Extension::new(Extras {
+            master: master.cloned(),
             session: session(context, tuple, expectation.as_deref(), template)?,
             labels: tracker.has_labels(),
             timeouts: wishes
@@ -512,10 +518,6 @@ impl Origin {
             masks,
             shifts: None,
         })?;
-        if let Some(expectation) = expectation {
-            origin.marks = expectation.master().marks();
-            origin.master = Some(expectation.master().clone());
-        }
         Ok(origin)
     }
 }

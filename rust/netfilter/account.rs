@@ -6,10 +6,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use conntrack::{show::Counters, tuple::Direction};
 
-/// What is counted of a connection, by direction. (All zero is nothing.)
-#[derive(Default)]
-#[repr(transparent)]
-pub struct Account([Counted; 2]);
+/// The numbers of an account, wherever they are: packets and bytes, original and reply. (All zero is
+/// nothing.)
+pub(crate) type Sums = [AtomicU64; 4];
+
+/// What is counted of a connection, by direction.
+pub struct Account<'a>([Counted<'a>; 2]);
 
 /// When something happened to a connection. (All zero is never.)
 #[derive(Default)]
@@ -21,13 +23,19 @@ pub(crate) struct Clock {
     last: AtomicU64,
 }
 
-#[derive(Default)]
-struct Counted {
-    packets: AtomicU64,
-    bytes: AtomicU64,
+struct Counted<'a> {
+    packets: &'a AtomicU64,
+    bytes: &'a AtomicU64,
 }
 
-impl Account {
+impl<'a> Account<'a> {
+    /// Of these numbers.
+    #[inline]
+    pub(crate) fn of_sums([a, b, c, d]: [&'a AtomicU64; 4]) -> Self {
+        let counted = |packets, bytes| Counted { packets, bytes };
+        Self([counted(a, b), counted(c, d)])
+    }
+
     /// Counts packets of so many bytes together.
     #[inline]
     pub fn add(&self, direction: Direction, packets: u64, bytes: u64) {
@@ -37,7 +45,7 @@ impl Account {
     }
 
     #[inline]
-    fn of(&self, direction: Direction) -> &Counted {
+    fn of(&self, direction: Direction) -> &Counted<'a> {
         let [original, reply] = &self.0;
         match direction {
             Direction::Original => original,
@@ -47,7 +55,7 @@ impl Account {
 
     /// What was counted, original and reply.
     #[must_use]
-    pub fn counters(&self) -> [Counters; 2] {
+    pub fn counters(self) -> [Counters; 2] {
         [Direction::Original, Direction::Reply].map(|at| Counters {
             packets: self.of(at).packets.load(Ordering::Relaxed),
             bytes: self.of(at).bytes.load(Ordering::Relaxed),
@@ -56,7 +64,7 @@ impl Account {
 
     /// The same, and begins anew.
     #[must_use]
-    pub fn take_counters(&self) -> [Counters; 2] {
+    pub fn take_counters(self) -> [Counters; 2] {
         [Direction::Original, Direction::Reply].map(|at| Counters {
             packets: self.of(at).packets.swap(0, Ordering::Relaxed),
             bytes: self.of(at).bytes.swap(0, Ordering::Relaxed),

@@ -27,7 +27,7 @@ use kernel::{prelude::*, sync::SetOnce};
 use rcu_table::{Key, Link, Node, Ref};
 
 use crate::{
-    account::{Account, Clock},
+    account::{Account, Clock, Sums},
     cache::Cache,
     count,
     extension::{Extension, Labels},
@@ -59,17 +59,16 @@ const _: () = assert!(size_of::<raw::nf_conntrack_zone>() == size_of::<Zone>());
 /// # Invariants
 ///
 /// - The prefix is a valid `struct nf_conn` up to `proto`: count, lock, tuples, status, namespace,
-///   zone, master.
-/// - The tuples, the zone, the master, the extension and the features are not written after the
-///   connection was made, and go with its memory: after the last reference, and where readers could
-///   have met it a grace period later.
-/// - `master` is null, or a reference that the connection owns.
+///   zone. But `master`, which only code of the stock tracker reads, is two words of the state.
+/// - The tuples, the zone, the extension and the features are not written after the connection was
+///   made, and go with its memory: after the last reference, and where readers could have met it a
+///   grace period later.
 /// - `ext` is null, or an [`Extension`] that the connection owns.
 /// - With `BEHIND` among its bits it is the begin of a [`Counted`]. Else, with an account among its
 ///   features, its state is no more than a word, and the account is where the rest of another would be.
 /// - With `APART` among its bits it is the begin of an [`Apart`].
-/// - The state is in three parts: in the tail, in the link's room, and in the place of the kernel's
-///   second list node. It is there while there are references; it is read and written only under
+/// - The state is in four parts: in the tail, in the place of `master`, in the link's room, and in the
+///   place of the kernel's second list node. It is there while there are references; it is read and written only under
 ///   the lock, by who has one, or before the connection is shared. Afterwards the tail belongs to
 ///   RCU.
 /// - The namespace outlives the connection, for it waits until its census is zero; a template
@@ -149,7 +148,7 @@ impl Value for Features {
 #[repr(C)]
 pub(crate) struct Counted {
     conn: Conn,
-    account: Account,
+    sums: Sums,
     clock: Clock,
 }
 
@@ -163,13 +162,14 @@ pub(crate) struct Apart {
 /// The end of a connection's memory.
 #[repr(C)]
 union Tail {
-    state: [u32; 8],
-    account: ManuallyDrop<Account>,
+    state: [u32; 6],
+    /// All of `Sums` but the last, which is in the place of `master`.
+    sums: ManuallyDrop<[AtomicU64; 3]>,
     grace: raw::callback_head,
 }
 
 // Nothing is left empty behind what the kernel may read.
-const _: () = assert!(size_of::<Conn>() == PREFIX + size_of::<[u32; 8]>());
+const _: () = assert!(size_of::<Conn>() == PREFIX + size_of::<[u32; 6]>());
 const _: () = assert!(size_of::<raw::hlist_nulls_node>() == size_of::<[u32; 4]>());
 const _: () = assert!(size_of::<raw::hlist_nulls_node>() == size_of::<Clock>());
 
@@ -252,8 +252,6 @@ pub struct NewConn<'a> {
     pub timeout: Ticks,
     /// Bits that it starts with.
     pub status: Status,
-    /// The connection that has announced it.
-    pub master: Option<Ref<Conn>>,
     /// The zone that its tuples are in.
     pub zone: Zone,
     /// The firewall mark and the security mark.
@@ -293,7 +291,6 @@ impl Templates {
             timeout: Ticks::default(),
             // Not on its way into the table: NFQUEUE drops what is, if others hold it too.
             status: Status::TEMPLATE | Status::CONFIRMED,
-            master: None,
             zone,
             marks: [0; 2],
             extension,
@@ -343,7 +340,7 @@ impl Conn {
                 }
             }
             if behind {
-                (&raw mut (*conn.cast::<Counted>()).account).write(Account::default());
+                (&raw mut (*conn.cast::<Counted>()).sums).write(Sums::default());
                 (&raw mut (*conn.cast::<Counted>()).clock).write(Clock::default());
             }
             (&raw mut (*head).ct_general.use_).cast::<i32>().write(1);
@@ -381,11 +378,6 @@ impl Conn {
                 (&raw mut (*hash).tuple)
                     .cast::<Tuple>()
                     .write(tuple.with_direction(at));
-            }
-            if let Some(master) = new.master {
-                (&raw mut (*head).master)
-                    .cast::<NonNull<Self>>()
-                    .write(Ref::into_raw(master));
             }
             (*conn).places().set(new.state);
         }
@@ -560,15 +552,20 @@ impl Conn {
 
     /// Packets and bytes, where they are counted; only for who has a reference, as the state.
     #[inline]
-    pub fn counters(&self) -> Option<&Account> {
+    pub fn counters(&self) -> Option<Account<'_>> {
         if !self.has(own::COUNTS) {
             return None;
         }
-        match self.behind() {
-            Some(counted) => Some(&counted.account),
-            // SAFETY: there (invariant), all of it atomic, and all zero at first.
-            None => Some(unsafe { &(*self.tail.get()).account }),
-        }
+        let sums = match self.behind() {
+            Some(counted) => counted.sums.each_ref(),
+            // SAFETY: there (invariant), all of it atomic, and all zero at first; of the size and
+            // alignment of a pointer.
+            None => unsafe {
+                let [a, b, c] = &*(*self.tail.get()).sums;
+                [a, b, c, &*(&raw const (*self.head()).master).cast()]
+            },
+        };
+        Some(Account::of_sums(sums))
     }
 
     /// When things happen, where that is known.
@@ -702,6 +699,7 @@ impl Conn {
         unsafe {
             Places {
                 first: &mut (*self.tail.get()).state,
+                next: &mut *(&raw mut (*self.head()).master).cast(),
                 middle: &mut *self.link().room.as_ptr(),
                 last: &mut *(&raw mut (*self.head()).tuplehash[1].hnnode).cast(),
             }
@@ -795,8 +793,7 @@ impl Conn {
     /// The connection that has announced it.
     #[inline]
     pub fn master(&self) -> Option<&Self> {
-        // SAFETY: null, or owned for as long as this has memory (invariant).
-        unsafe { (*self.head()).master.cast::<Self>().as_ref() }
+        self.extension()?.extras().master.as_deref()
     }
 
     /// What a helper keeps of it.
@@ -881,7 +878,7 @@ impl Conn {
         });
         if status.contains(Status::CONFIRMED) {
             let grace: *mut raw::callback_head = conn.tail.get().cast();
-            if conn.extension().is_none() && conn.master().is_none() {
+            if conn.extension().is_none() {
                 // SAFETY: as below; and there is nothing to give back but the memory, which begins with
                 // the connection. (The kernel frees many such at once, so this is cheaper.)
                 unsafe { raw::kvfree_call_rcu(grace.cast(), this.as_ptr().cast()) };
@@ -921,15 +918,10 @@ unsafe extern "C" fn give_back(head: *mut raw::callback_head) {
 unsafe fn free(conn: *mut Conn) {
     // SAFETY: the caller's promise; `kfree` takes objects of any cache.
     unsafe {
-        let head = (*conn).head();
-        if let Some(extension) = NonNull::new((*head).ext.cast::<Extension>()) {
-            drop(KBox::from_raw(extension.as_ptr()));
-        }
-        let master = NonNull::new((*head).master.cast::<Conn>());
+        let extension = NonNull::new((*(*conn).head()).ext.cast::<Extension>());
         raw::kfree(conn.cast());
-        if let Some(master) = master {
-            Conn::put(master);
-        }
+        // Its master's last reference may be in there.
+        drop(extension.map(|extension| KBox::from_raw(extension.as_ptr())));
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What few connections have: a helper's session, labels, masks of events, timeouts of their own.
+//! What few connections have: a master, a helper's session, labels, masks of events, timeouts of their own.
 //!
 //! It begins as a genuine `struct nf_ct_ext`, for `nf_conn.ext` leads to it: the flow dissector
 //! reads labels there. It names none of stock's other extensions.
@@ -11,8 +11,9 @@ use core::{
 
 use conntrack::event::Events;
 use kernel::prelude::*;
+use rcu_table::Ref;
 
-use crate::{helper::Session, policy::Share, shifts::Shifts};
+use crate::{conn::Conn, helper::Session, policy::Share, shifts::Shifts};
 
 /// Bytes of `struct nf_ct_ext` in front of its data.
 const HEAD: usize = offset_of!(raw::nf_ct_ext, data);
@@ -20,6 +21,8 @@ const HEAD: usize = offset_of!(raw::nf_ct_ext, data);
 /// What a connection is given beyond the usual.
 #[derive(Default)]
 pub struct Extras {
+    /// The connection that has announced it.
+    pub master: Option<Ref<Conn>>,
     /// What a helper keeps of it.
     pub session: Option<KBox<Session>>,
     /// Whether it can have labels.
@@ -56,6 +59,7 @@ impl Extension {
     /// `ENOMEM`.
     pub fn new(extras: Extras) -> Result<Option<KBox<Self>>> {
         let Extras {
+            master: None,
             session: None,
             labels: false,
             timeouts: None,

@@ -196,16 +196,17 @@ void ipct_spares_give(void *spares, unsigned int cpu, void **objects, unsigned i
 	struct llist_node *first = NULL;
 	unsigned int at;
 
-	for (at = 0; at < count; at++) {
+	if (!count)
+		return;
+	/* In their order: neighbours in memory go to connections that begin one after the other. */
+	for (at = count; at--;) {
 		struct llist_node *node = objects[at];
 
 		node->next = first;
 		first = node;
 	}
-	if (!first)
-		return;
 	of->handed += count;
-	llist_add_batch(first, objects[0], &of->given);
+	llist_add_batch(first, objects[count - 1], &of->given);
 }
 
 struct kthread_worker *ipct_worker_new(const char *name)

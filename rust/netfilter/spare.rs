@@ -16,7 +16,7 @@ use crate::percpu;
 const MOST: c_uint = 512;
 
 /// How many are fetched together.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 64;
 
 /// Spare memory of a cache.
 pub(crate) struct Spares {

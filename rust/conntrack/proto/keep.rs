@@ -42,8 +42,10 @@ pub const fn word_of(kept: &Kept) -> u32 {
 /// Where the words of a state are kept, which need not be in one place.
 pub struct Places<'a> {
     /// The first.
-    pub first: &'a mut [u32; 8],
-    /// The one behind them.
+    pub first: &'a mut [u32; 6],
+    /// Those behind them.
+    pub next: &'a mut [u32; 2],
+    /// The one behind these.
     pub middle: &'a mut u32,
     /// The rest.
     pub last: &'a mut [u32; 4],
@@ -54,7 +56,8 @@ impl Places<'_> {
     #[inline(always)]
     #[must_use]
     pub fn get(&self) -> Kept {
-        let [a, b, c, d, e, f, g, h] = *self.first;
+        let [a, b, c, d, e, f] = *self.first;
+        let [g, h] = *self.next;
         let [j, k, l, m] = *self.last;
         [a, b, c, d, e, f, g, h, *self.middle, j, k, l, m]
     }
@@ -63,7 +66,8 @@ impl Places<'_> {
     #[inline(always)]
     pub fn set(&mut self, kept: &Kept) {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m] = *kept;
-        *self.first = [a, b, c, d, e, f, g, h];
+        *self.first = [a, b, c, d, e, f];
+        *self.next = [g, h];
         *self.middle = i;
         *self.last = [j, k, l, m];
     }
@@ -74,7 +78,7 @@ impl<'a> Parts<'a> {
     #[inline(always)]
     pub(super) fn within(places: Places<'a>) -> Self {
         Self {
-            ends: EndsMut::within(places.first, places.middle),
+            ends: EndsMut::within(places.first, places.next, places.middle),
             recent: transmute_mut!(places.last),
         }
     }

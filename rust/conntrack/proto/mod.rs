@@ -548,7 +548,8 @@ mod tests {
 
     fn with_places<R>(mut word: u32, way: impl FnOnce(Places<'_>) -> R) -> R {
         way(Places {
-            first: &mut [0; 8],
+            first: &mut [0; 6],
+            next: &mut [0; 2],
             middle: &mut word,
             last: &mut [0; 4],
         })

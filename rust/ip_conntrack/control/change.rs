@@ -115,8 +115,8 @@ fn make(
         state.change(&change);
     }
     let mark = request.mark()?.map_or(0, |mark| mark.apply(0));
-    let master = master(net, request, zone)?;
-    if master.is_some() {
+    extras.master = master(net, request, zone)?;
+    if extras.master.is_some() {
         status = status | Status::EXPECTED;
     }
     let extension = Extension::new(extras).map_err(|_| Error::NoMemory)?;
@@ -127,7 +127,6 @@ fn make(
         state: &state.keep(),
         timeout: Ticks::from_secs(seconds, HZ),
         status,
-        master,
         zone,
         marks: [mark, 0],
         extension,

@@ -231,24 +231,16 @@ struct Claim {
 struct Kept {
     sent: Seq,
     limit: Seq,
-    window: u32,
     acked: Seq,
-}
-
-impl Kept {
-    /// How far back an acknowledgement of the other end's data may lie.
-    #[inline]
-    fn ack_window(&self) -> u32 {
-        /// More than any window that does not scale.
-        const LEAST: u32 = 66_000;
-        self.window.max(LEAST)
-    }
 }
 
 /// Both ends where they are kept, as a segment meets them.
 struct Sides<'a> {
     sender: &'a mut Kept,
     receiver: &'a mut Kept,
+    /// The largest window that the sender has offered; zero while it has sent nothing.
+    sender_window: &'a mut u32,
+    receiver_window: &'a mut u32,
     of_sender: &'a mut Flags,
     of_receiver: &'a mut Flags,
     /// By how many bits the sender's windows are shifted.
@@ -260,6 +252,7 @@ struct Sides<'a> {
 #[repr(C)]
 pub(super) struct Ends {
     kept: [Kept; 2],
+    windows: [u32; 2],
     pub(super) about: About,
 }
 
@@ -293,15 +286,21 @@ impl About {
 /// Both ends where they are kept, part by part.
 pub(in super::super) struct EndsMut<'a> {
     kept: &'a mut [Kept; 2],
+    windows: &'a mut [u32; 2],
     pub(super) about: &'a mut About,
 }
 
 impl<'a> EndsMut<'a> {
     /// Both ends behind their words.
     #[inline(always)]
-    pub(in super::super) fn within(windows: &'a mut [u32; 8], about: &'a mut u32) -> Self {
+    pub(in super::super) fn within(
+        kept: &'a mut [u32; 6],
+        windows: &'a mut [u32; 2],
+        about: &'a mut u32,
+    ) -> Self {
         Self {
-            kept: transmute_mut!(windows),
+            kept: transmute_mut!(kept),
+            windows,
             about: transmute_mut!(about),
         }
     }
@@ -310,12 +309,15 @@ impl<'a> EndsMut<'a> {
     #[inline(always)]
     fn sides(&mut self, direction: Direction) -> Sides<'_> {
         let [original, reply] = &mut *self.kept;
+        let [window, other] = &mut *self.windows;
         let About { flags, scales, .. } = &mut *self.about;
         let [of_original, of_reply] = flags;
         match direction {
             Direction::Original => Sides {
                 sender: original,
                 receiver: reply,
+                sender_window: window,
+                receiver_window: other,
                 of_sender: of_original,
                 of_receiver: of_reply,
                 scale: *scales & SCALE,
@@ -323,6 +325,8 @@ impl<'a> EndsMut<'a> {
             Direction::Reply => Sides {
                 sender: reply,
                 receiver: original,
+                sender_window: other,
+                receiver_window: window,
                 of_sender: of_reply,
                 of_receiver: of_original,
                 scale: *scales >> 4,
@@ -344,13 +348,15 @@ impl<'a> EndsMut<'a> {
         let Sides {
             sender,
             receiver,
+            sender_window,
+            receiver_window,
             of_sender,
             of_receiver,
             ..
         } = self.sides(Direction::Reply);
-        let first = sender.window == 0 && *of_sender == Flags::default();
+        let first = *sender_window == 0 && *of_sender == Flags::default();
         // The window of a SYN does not scale.
-        let asked = (1..=u32::from(u16::MAX)).contains(&receiver.window);
+        let asked = (1..=u32::from(u16::MAX)).contains(receiver_window);
         let answers = asked && segment.ack == receiver.sent;
         let (true, Some(scale)) = (first && answers, segment.options.usual_scale()) else {
             return false;
@@ -359,9 +365,9 @@ impl<'a> EndsMut<'a> {
         *sender = Kept {
             sent,
             limit: sent,
-            window: window.max(1),
             acked: segment.ack,
         };
+        *sender_window = window.max(1);
         *of_sender = Flags::SCALES | Flags::SACKS | Flags::HAS_ACKED;
         *of_receiver = *of_receiver & !Flags::UNACKNOWLEDGED;
         let both = of_receiver.has(Flags::SCALES);
@@ -386,7 +392,7 @@ impl<'a> EndsMut<'a> {
     pub(super) fn follow(&mut self, segment: &View<'_>, direction: Direction) -> bool {
         let mut sides = self.sides(direction);
         let may_say_more = sides.of_receiver.has(Flags::SACKS) && !segment.options.say_nothing();
-        if sides.sender.window == 0 || may_say_more {
+        if *sides.sender_window == 0 || may_say_more {
             return false;
         }
         let claim = claim(&sides, segment, segment.ack, State::Established);
@@ -409,18 +415,19 @@ impl Ends {
     /// The sender and the receiver of segments in `direction`.
     #[inline]
     pub(super) fn pair(&self, direction: Direction) -> (End, End) {
-        let end = |kept: Kept, flags: Flags, scale| End {
+        let end = |kept: Kept, window, flags: Flags, scale| End {
             sent: kept.sent,
             limit: kept.limit,
-            window: kept.window,
+            window,
             acked: kept.acked,
             scale,
             flags: flags & !Flags::OF_BOTH,
         };
         let [kept, other] = self.kept;
         let [flags, others] = self.about.flags;
-        let original = end(kept, flags, self.about.scales & SCALE);
-        let reply = end(other, others, self.about.scales >> 4);
+        let [window, offered] = self.windows;
+        let original = end(kept, window, flags, self.about.scales & SCALE);
+        let reply = end(other, offered, others, self.about.scales >> 4);
         match direction {
             Direction::Original => (original, reply),
             Direction::Reply => (reply, original),
@@ -437,9 +444,9 @@ impl Ends {
         self.kept = [original, reply].map(|end| Kept {
             sent: end.sent,
             limit: end.limit,
-            window: end.window,
             acked: end.acked,
         });
+        self.windows = [original.window, reply.window];
         let [flags, _] = self.about.flags;
         self.about.flags = [original.flags | (flags & Flags::OF_BOTH), reply.flags];
         self.about.scales = (original.scale & SCALE) | (reply.scale << 4);
@@ -493,6 +500,7 @@ impl Ends {
     pub(super) fn parts(&mut self) -> EndsMut<'_> {
         EndsMut {
             kept: &mut self.kept,
+            windows: &mut self.windows,
             about: &mut self.about,
         }
     }
@@ -511,7 +519,7 @@ impl Ends {
         if sides.of_receiver.has(Flags::SACKS) {
             sack = highest_ack(segment);
         }
-        if (sides.sender.window == 0 || segment.is_syn())
+        if (*sides.sender_window == 0 || segment.is_syn())
             && self.introduce(segment, sack, direction, state) == Introduced::Fully
         {
             return Fit::In;
@@ -648,14 +656,17 @@ enum Misfit {
 /// Where a segment lies; `None`: within the windows.
 #[inline(always)]
 fn misfit(sides: &Sides<'_>, claim: &Claim) -> Option<Misfit> {
+    /// How far back an acknowledgement may lie at least: more than any window that does not scale.
+    const LEAST: u32 = 66_000;
     let Sides {
         sender, receiver, ..
     } = sides;
+    let (window, other) = (*sides.sender_window, *sides.receiver_window);
     // The last byte of the receiver's largest window back from what was sent.
-    let touches = claim.end.after(sender.sent.back(receiver.window).back(1));
+    let touches = claim.end.after(sender.sent.back(other).back(1));
     let ack_recent = claim
         .sack
-        .after(receiver.sent.back(sender.ack_window()).back(1));
+        .after(receiver.sent.back(window.max(LEAST)).back(1));
     let acks_unsent = claim.sack.after(receiver.sent);
     if claim.seq.after(sender.limit) {
         let otherwise = touches && ack_recent && !acks_unsent;
@@ -664,7 +675,7 @@ fn misfit(sides: &Sides<'_>, claim: &Claim) -> Option<Misfit> {
     if acks_unsent {
         return Some(Misfit::Other(Fit::Outside(Reason::TcpAckAbove)));
     }
-    if receiver.window != 0 && !touches {
+    if other != 0 && !touches {
         return Some(Misfit::Other(Fit::Late(Reason::TcpSeqBelow)));
     }
     if !ack_recent {
@@ -676,7 +687,7 @@ fn misfit(sides: &Sides<'_>, claim: &Claim) -> Option<Misfit> {
 /// A segment begins behind what the receiver has offered to take; `otherwise` it fits.
 fn beyond(sides: &mut Sides<'_>, claim: &Claim, otherwise: bool) -> Fit {
     let over = claim.end.since(sides.sender.limit).wrapping_add(1);
-    let window = sides.receiver.window;
+    let window = *sides.receiver_window;
     if window != 0 && over <= window && otherwise {
         // Some send more than was offered. If rules let it pass and the other end takes it,
         // its acknowledgement must not count as one of data that was never sent.
@@ -693,6 +704,8 @@ fn learn(sides: &mut Sides<'_>, segment: &View<'_>, claim: &Claim) {
     let Sides {
         sender,
         receiver,
+        sender_window,
+        receiver_window,
         of_sender,
         of_receiver,
         scale,
@@ -704,7 +717,7 @@ fn learn(sides: &mut Sides<'_>, segment: &View<'_>, claim: &Claim) {
         scaled(segment, *scale)
     };
     let beyond_ack = claim.sack.since(claim.ack);
-    sender.window = sender.window.max(window.wrapping_add(beyond_ack));
+    **sender_window = (**sender_window).max(window.wrapping_add(beyond_ack));
     if claim.end.after(sender.sent) {
         sender.sent = claim.end;
         **of_sender = **of_sender | Flags::UNACKNOWLEDGED;
@@ -713,9 +726,9 @@ fn learn(sides: &mut Sides<'_>, segment: &View<'_>, claim: &Claim) {
         sender.acked = claim.ack;
         **of_sender = **of_sender | Flags::HAS_ACKED;
     }
-    if receiver.window != 0 && claim.end.after(sender.limit) {
+    if **receiver_window != 0 && claim.end.after(sender.limit) {
         // It took more than it had offered.
-        receiver.window = receiver.window.wrapping_add(claim.end.since(sender.limit));
+        **receiver_window = receiver_window.wrapping_add(claim.end.since(sender.limit));
     }
     let offered = claim.sack.add(window);
     if offered.after(receiver.limit.back(1)) {

@@ -279,9 +279,10 @@ impl Entry {
         before: Before<'_>,
         way: impl FnOnce(Places<'_>, &Question<'_, '_>) -> Option<R>,
     ) -> Option<(R, Kept)> {
-        let (mut first, mut middle, mut last) = ([0; 8], 0, [0; 4]);
+        let (mut first, mut next, mut middle, mut last) = ([0; 6], [0; 2], 0, [0; 4]);
         let mut places = Places {
             first: &mut first,
+            next: &mut next,
             middle: &mut middle,
             last: &mut last,
         };
@@ -296,6 +297,7 @@ impl Entry {
         let result = way(places, &question);
         let places = Places {
             first: &mut first,
+            next: &mut next,
             middle: &mut middle,
             last: &mut last,
         };
