@@ -9,12 +9,10 @@ use crate::shared::Shared;
 
 /// There are more buckets at more connections than this for each, ...
 const FULL: u32 = 1;
-/// ... and fewer at fewer than one for so many.
-const SPARSE: u32 = 2;
+/// ... and fewer at fewer than one for so many: half of what there are just after there are more.
+const SPARSE: u32 = 4;
 /// The most buckets.
 pub(crate) const MOST: u32 = 1 << 24;
-/// What comes together by chance under a lock.
-const CHANCE: u32 = 32;
 /// How soon the worker comes; what was full then is seen to at once.
 const SOON: Ticks = Ticks::new(1);
 
@@ -47,7 +45,10 @@ impl Worker for Grower {
 /// The most connections under one lock before somebody looks whether there are enough buckets.
 pub(crate) fn limit(buckets: u32) -> u32 {
     let by_lock = buckets.checked_div(LOCKS).unwrap_or_default();
-    by_lock.saturating_mul(FULL).saturating_add(CHANCE)
+    let usual = by_lock.saturating_mul(FULL);
+    // By chance the fullest of a thousand locks has about four standard deviations more than that.
+    let chance = usual.isqrt().saturating_add(1).saturating_mul(4);
+    usual.saturating_add(chance)
 }
 
 /// Somebody shall look.

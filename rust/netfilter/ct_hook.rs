@@ -121,7 +121,7 @@ unsafe extern "C" fn get_tuple_skb<T: Tracker>(
         }),
     };
     let Some(tuple) = tuple else { return false };
-    // SAFETY: the engine's tuple has the kernel's layout (conn.rs).
+    // SAFETY: the engine's tuple has the kernel's layout (conn/mod.rs).
     unsafe { room.cast::<Tuple>().write(tuple) };
     true
 }

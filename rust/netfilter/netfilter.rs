@@ -6,7 +6,6 @@
 //! pointers end here: nothing public names them.
 #![allow(unreachable_pub)] // A library crate of a module: its users are other crates.
 
-mod account;
 mod cache;
 mod conn;
 mod count;
@@ -42,9 +41,8 @@ mod work;
 pub mod xtables;
 
 pub use self::{
-    account::Account,
     cache::Cache,
-    conn::{Change, Conn, Features, Glance, NewConn, StateGuard, Templates},
+    conn::{Account, Change, Conn, Features, Glance, NewConn, StateGuard, Templates},
     ct_hook::CtHook,
     expect::{Expectation, NewExpectation},
     extension::{Extension, Extras, Labels},

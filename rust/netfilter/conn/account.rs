@@ -4,7 +4,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use conntrack::{show::Counters, tuple::Direction};
+use conntrack::{show::Counters, status::Status, tuple::Direction};
+
+use super::{features::own, Conn, Counted as Behind};
 
 /// The numbers of an account, wherever they are: packets and bytes, original and reply. (All zero is
 /// nothing.)
@@ -87,5 +89,54 @@ impl Clock {
 
     pub(crate) fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
+    }
+}
+
+impl Conn {
+    /// Itself, if its account is behind it.
+    #[inline]
+    fn behind(&self) -> Option<&Behind> {
+        self.has(own::BEHIND).then(|| {
+            // SAFETY: then this is the begin of a `conn::Counted` (invariant), all of which lives as long.
+            unsafe { &*core::ptr::from_ref(self).cast::<Behind>() }
+        })
+    }
+
+    /// Packets and bytes, where they are counted; only for who has a reference, as the state.
+    #[inline]
+    pub fn counters(&self) -> Option<Account<'_>> {
+        if !self.has(own::COUNTS) {
+            return None;
+        }
+        let sums = match self.behind() {
+            Some(counted) => counted.sums.each_ref(),
+            // SAFETY: there (invariant), all of it atomic, and all zero at first; of the size and
+            // alignment of a pointer.
+            None => unsafe {
+                let [a, b, c] = &*(*self.tail.get()).sums;
+                [a, b, c, &*(&raw const (*self.head()).master).cast()]
+            },
+        };
+        Some(Account::of_sums(sums))
+    }
+
+    /// When things happen, where that is known.
+    pub(crate) fn clock(&self) -> Option<&Clock> {
+        if !self.has(own::STAMPS) {
+            return None;
+        }
+        match self.behind() {
+            Some(counted) => Some(&counted.clock),
+            // SAFETY: as above; of the size and alignment of that node.
+            None => Some(unsafe { &*(&raw const (*self.head()).tuplehash[1].hnnode).cast() }),
+        }
+    }
+
+    /// When it was confirmed, in nanoseconds since 1970, and when it left the table (zero before);
+    /// where that is known.
+    pub fn stamps(&self) -> Option<[u64; 2]> {
+        let account = self.clock()?;
+        let over = self.status().contains(Status::DYING);
+        Some([account.start(), if over { account.last() } else { 0 }])
     }
 }
