@@ -42,7 +42,7 @@ void ipct_spin_unlock_bh(spinlock_t *lock);
 struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
 				     unsigned int align);
 void *ipct_cache_alloc_atomic(struct kmem_cache *cache);
-/* How many it has put into `objects`: all, or none. May sleep. */
+/* How many it has put into `objects`: all, or none, if that takes more than the free memory. */
 unsigned int ipct_cache_alloc_many(struct kmem_cache *cache, unsigned int count, void **objects);
 
 /* Memory of a cache that each CPU has for its packets; how many may be taken before more is due. */

@@ -28,7 +28,7 @@ const SHARE: usize = 1 << 16;
 
 /// How many are looked through together. What ends is freed after a grace period, all of it together:
 /// of too many at once packets would have to wait for that.
-const TOGETHER: usize = 1 << 9;
+const TOGETHER: usize = 1 << 11;
 
 /// Of so many connections that it meets one is expired: that is many.
 const MANY: u32 = 16;

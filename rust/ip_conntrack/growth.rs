@@ -44,6 +44,9 @@ impl Worker for Grower {
 
 /// The most connections under one lock before somebody looks whether there are enough buckets.
 pub(crate) fn limit(buckets: u32) -> u32 {
+    if buckets >= MOST {
+        return u32::MAX;
+    }
     let by_lock = buckets.checked_div(LOCKS).unwrap_or_default();
     let usual = by_lock.saturating_mul(FULL);
     // By chance the fullest of a thousand locks has about four standard deviations more than that.
@@ -61,9 +64,9 @@ pub(crate) fn look() {
     }
 }
 
-/// As many buckets as suit the connections, and at least `least`; says how many there are. May
-/// sleep.
-pub(crate) fn fit(table: &Connections, least: u32) -> u32 {
+/// As many buckets as suit the connections, and at least `least`; says how many there are. `None`:
+/// there is no memory for more. May sleep.
+pub(crate) fn fit(table: &Connections, least: u32) -> Option<u32> {
     loop {
         let buckets = netfilter::buckets(table);
         let entries = table.entries();
@@ -76,16 +79,14 @@ pub(crate) fn fit(table: &Connections, least: u32) -> u32 {
         } else if half >= least && few {
             half
         } else {
-            return buckets;
+            return Some(buckets);
         };
-        let Ok(heads) = netfilter::new_heads(wanted) else {
-            return buckets; // Chains are longer than they should be, until there is memory.
-        };
+        let heads = netfilter::new_heads(wanted).ok()?;
         if table
             .resize(heads, &GracePeriod, netfilter::breathe)
             .is_err()
         {
-            return buckets; // Somebody else is at it.
+            return Some(buckets); // Somebody else is at it.
         }
     }
 }

@@ -139,7 +139,8 @@ impl Shared {
     /// Has as many buckets as suit the connections. May sleep.
     pub(crate) fn fit(&self) {
         let buckets = growth::fit(self.table(), self.0.least.get());
-        self.0.limit.set(growth::limit(buckets));
+        // Without memory chains are longer than they should be. The next sweep tries again, no packet.
+        self.0.limit.set(buckets.map_or(u32::MAX, growth::limit));
     }
 
     /// The most connections that a namespace may have.

@@ -110,7 +110,7 @@ void *ipct_cache_alloc_atomic(struct kmem_cache *cache)
 
 unsigned int ipct_cache_alloc_many(struct kmem_cache *cache, unsigned int count, void **objects)
 {
-	return kmem_cache_alloc_bulk(cache, GFP_KERNEL | __GFP_NOWARN, count, objects) ? count : 0;
+	return kmem_cache_alloc_bulk(cache, GFP_NOWAIT | __GFP_NOWARN, count, objects) ? count : 0;
 }
 
 /* What one CPU has. It alone takes, with bottom halves off, and one thread gives. */
@@ -119,7 +119,7 @@ struct spares {
 	struct llist_head given;
 	u32 taken;
 	u32 handed;
-	bool asked;
+	u32 asked; /* In jiffies, when there was none; zero before. */
 	local_lock_t lock;
 };
 
@@ -174,8 +174,10 @@ unsigned long ipct_spare_take(void *spares)
 		mine->own = one->next;
 		WRITE_ONCE(mine->taken, mine->taken + 1);
 		due = mine->taken % IPCT_SPARES_ROUND == 0;
+	} else if (mine->asked == (u32)jiffies) {
+		due = 0; /* No more than once a tick, where there is no memory. */
 	} else {
-		WRITE_ONCE(mine->asked, true);
+		WRITE_ONCE(mine->asked, (u32)jiffies ?: 1);
 	}
 	local_unlock_nested_bh(&all->lock);
 	if (unlikely(on))
