@@ -32,7 +32,7 @@ pub mod rules;
 mod settings;
 mod shared;
 mod track;
-mod usual;
+mod wanted;
 
 use kernel::prelude::*;
 use netfilter::{CtHook, NfnlHook, OriginalDst, Periodic, Registration};

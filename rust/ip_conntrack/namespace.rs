@@ -25,7 +25,7 @@ use crate::{
     settings,
     shared::Shared,
     track,
-    usual::Usual,
+    wanted::Wanted,
 };
 
 /// The namespaces that are tracked.
@@ -39,7 +39,7 @@ pub struct Namespace {
     pub(crate) policies: Policies,
     /// The tick in which nothing was found to evict.
     pub(crate) exhausted: Setting<u32>,
-    pub(crate) usual: Usual,
+    pub(crate) wanted: Wanted,
     /// How many rules work with labels: connections can have them if there are any.
     pub(crate) labels_used: AtomicU32,
     /// Whether helpers that have ports of their own read what goes to these ports.
@@ -80,7 +80,7 @@ impl Tracker for Namespace {
             counts: Counts::new()?,
             policies: Policies::new()?,
             exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
-            usual: Usual::new(defaults.acct, defaults.timestamp),
+            wanted: Wanted::new(defaults.acct, defaults.timestamp),
             labels_used: AtomicU32::new(0),
             // Who loads a helper's module means it; one image with all of them means nothing.
             assign_helpers: Setting::new(census.is_first() && !cfg!(ip_conntrack_static)),

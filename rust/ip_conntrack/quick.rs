@@ -216,7 +216,7 @@ fn start(
         zone: Zone::DEFAULT,
         marks: [0; 2],
         extension: None,
-        features: tracker.usual.features(),
+        features: tracker.wanted.features(),
     };
     let Some(conn) = net.new_conn(tracker.shared.cache(), new) else {
         return false;

@@ -482,7 +482,7 @@ impl Origin {
             expected: false,
             marks: [0; 2],
             extension: None,
-            features: tracker.usual.features(),
+            features: tracker.wanted.features(),
         }
     }
 
@@ -501,7 +501,7 @@ impl Origin {
         let wishes = template.and_then(Conn::extension).map(Extension::extras);
         let masks = wishes.and_then(|wishes| wishes.masks);
         // As with stock: where events are told if somebody listens, no rule asks for more.
-        let asked = masks.is_some() && tracker.usual.events() == 0;
+        let asked = masks.is_some() && tracker.wanted.events() == 0;
         origin.features = origin.features.with(Features::EVENTS, asked);
         let master = expectation.as_ref().map(|expectation| expectation.master());
         if let Some(master) = master {

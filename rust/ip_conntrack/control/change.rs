@@ -130,7 +130,7 @@ fn make(
         zone,
         marks: [mark, 0],
         extension,
-        features: tracker.usual.features(),
+        features: tracker.wanted.features(),
     };
     net.new_conn(tracker.shared.cache(), new)
         .ok_or(Error::NoMemory)

@@ -30,10 +30,10 @@ impl Part for Connbytes {
     /// It means nothing unless connections are counted, so from here on new ones are.
     fn check(_: &Self::Rule, place: &Place<'_>) -> Result<(), Refused> {
         place.with_net::<Namespace, _>(|net| {
-            let usual = &net.tracker().usual;
-            if !usual.acct() {
+            let wanted = &net.tracker().wanted;
+            if !wanted.acct() {
                 pr_warn!("connbytes: nf_conntrack_acct is 1 from here on\n");
-                usual.set_acct(true);
+                wanted.set_acct(true);
             }
         });
         Ok(())

@@ -8,7 +8,7 @@ use netfilter::Features;
 const FOR_LISTENERS: u8 = 2;
 
 /// The settings, and what follows from them: whoever changes one has changed that, too.
-pub(crate) struct Usual {
+pub(crate) struct Wanted {
     /// Whether new connections are counted, and their begin and end known.
     acct: Setting<bool>,
     timestamp: Setting<bool>,
@@ -18,19 +18,19 @@ pub(crate) struct Usual {
     features: Setting<Features>,
 }
 
-impl Usual {
+impl Wanted {
     pub(crate) fn new(acct: bool, timestamp: bool) -> Self {
-        let usual = Self {
+        let wanted = Self {
             acct: Setting::new(acct),
             timestamp: Setting::new(timestamp),
             events: Setting::new(FOR_LISTENERS),
             features: Setting::new(Features::default()),
         };
-        usual.settle();
-        usual
+        wanted.settle();
+        wanted
     }
 
-    /// What a new connection has, unless a rule says more.
+    /// What a new connection has, unless a rule wants more.
     #[inline]
     pub(crate) fn features(&self) -> Features {
         let features = self.features.get();
