@@ -94,7 +94,7 @@ def test_fetching(tracker):
         for family in (4, 6):
             site.check_counts(family, RELATED=4, dropped=0)
         site.guard(helped=False)
-        running = [(mode, fetch(site, *mode, "file", h.PLACE / "none", patience=2)) for mode in MODES]
+        running = [(mode, fetch(site, *mode, "file", h.PLACE / "none", patience=6)) for mode in MODES]
         for mode, client in running:
             w.check(client.wait() != 0, f"{mode} without the helper: exit code 0, expected a failure")
             w.check(not (h.PLACE / "none").exists() or not (h.PLACE / "none").stat().st_size,
