@@ -10,7 +10,7 @@ from pathlib import Path
 
 def host(results):
     """Tests of the crates, from nextest."""
-    for kind in ("units", "loom"):
+    for kind in ("units", "asan", "loom"):
         file = results / f"host-{kind}.xml"
         if not file.exists():
             yield f"host tests ({kind})", "no results"
