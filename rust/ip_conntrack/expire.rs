@@ -26,7 +26,7 @@ const SLICE: usize = 128;
 /// How many are looked through in a period, beside those in which many connections have expired.
 const SHARE: usize = 1 << 16;
 
-/// How many are looked through together. What ends is freed after a grace period, all of it together:
+/// How many buckets are looked through together. What ends is freed after a grace period, all of it together:
 /// of too many at once packets would have to wait for that.
 const TOGETHER: usize = 1 << 11;
 

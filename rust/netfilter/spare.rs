@@ -61,7 +61,7 @@ impl Spares {
         }
     }
 
-    /// Gives every CPU what it lacks, as far as there is memory. For one thread alone. May sleep.
+    /// Gives every CPU what it lacks, as far as there is memory free. For one thread alone.
     fn fill(&self) {
         for cpu in percpu::cpus() {
             // SAFETY: made by `new`, and one thread at a time.
@@ -70,8 +70,9 @@ impl Spares {
             let mut left = lacking as usize;
             while left > 0 {
                 let mut some = [null_mut(); TOGETHER];
-                let count = TOGETHER.min(left) as c_uint; // CAST: at most TOGETHER.
-                                                          // SAFETY: there is room for so many, and they are of the cache.
+                // CAST: at most TOGETHER.
+                let count = TOGETHER.min(left) as c_uint;
+                // SAFETY: there is room for so many, and they are of the cache.
                 let got = unsafe {
                     let got =
                         raw::ipct_cache_alloc_many(self.cache.as_ptr(), count, some.as_mut_ptr());
