@@ -10,6 +10,35 @@
 #[derive(Clone, Copy)]
 pub struct Key([u64; 4]);
 
+/// A secret key that makes two words of five: NH (RFC 4418, 5.2, with words of 64 bits; Krovetz 2007).
+///
+/// Of two different fives the twos are the same for one key in 2^64, whatever the fives are. Who sees
+/// no more of them than a [`Key`]'s hash of them learns nothing of this key, so it need be no stronger.
+#[derive(Clone, Copy)]
+pub struct Fold([u64; 4]);
+
+impl Fold {
+    /// The key of four words.
+    #[must_use]
+    pub fn new(words: [u64; 4]) -> Self {
+        Self(words)
+    }
+
+    /// Two words for five.
+    #[inline(always)]
+    #[must_use]
+    pub fn fold(&self, [a, b, c, d, e]: [u64; 5]) -> [u64; 2] {
+        let [k, l, m, n] = self.0;
+        let product = |a: u64, b: u64| -> u128 { u128::from(a).wrapping_mul(u128::from(b)) };
+        let first = product(a.wrapping_add(k), b.wrapping_add(l));
+        let second = product(c.wrapping_add(m), d.wrapping_add(n));
+        let sum = first.wrapping_add(second);
+        // CAST: the low half and the high half. That the products differ is as unlikely by any given
+        // difference as not at all, so a word may be added.
+        [sum as u64, ((sum >> u64::BITS) as u64).wrapping_add(e)]
+    }
+}
+
 impl Key {
     /// The key of two words.
     #[must_use]
@@ -114,6 +143,33 @@ mod tests {
             let zero = Key::new([0; 2]).sip::<1, 3, 6>([c, d, e, f, g, length(5)]);
             prop_assert_eq!(zero, of(DefaultHasher::new(), &five));
         }
+    }
+
+    /// What [`Fold`] is said to compute, step by step.
+    #[test]
+    fn a_fold_is_a_sum_of_products() {
+        let key = [3, u64::MAX, 1 << 63, 7];
+        let [a, b] = Fold::new(key).fold([5, 2, 1 << 62, 1, 9]);
+        // (5 + 3) * (2 - 1) + (2^63 + 2^62) * (1 + 7)
+        assert_eq!(u128::from(a) | (u128::from(b - 9) << 64), 8 + (3 << 65));
+    }
+
+    #[test]
+    fn every_bit_of_five_words_counts() {
+        let key = [3, 5, 7, 11].map(|prime: u64| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(prime));
+        let words = [5, 6, 7, 8, 9];
+        let mut seen = vec![Fold::new(key).fold(words)];
+        for bit in 0..64 {
+            for at in 0..5 {
+                let mut other = words;
+                other[at] ^= 1 << bit;
+                seen.push(Fold::new(key).fold(other));
+            }
+        }
+        let all = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), all);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Keyed hashing by SipHash: without the key nobody can fill one bucket.
 
-use core::mem::MaybeUninit;
+use core::mem::size_of;
 
 use conntrack::siphash;
 
@@ -9,23 +9,25 @@ use conntrack::siphash;
 pub struct HashKey {
     key: raw::siphash_key_t,
     of_tables: siphash::Key,
+    fold: siphash::Fold,
+}
+
+/// Words from the kernel's random numbers.
+fn random<const N: usize>() -> [u64; N] {
+    let mut words = [0; N];
+    // SAFETY: room for so many bytes, any of which make words.
+    unsafe { raw::get_random_bytes(words.as_mut_ptr().cast(), size_of::<[u64; N]>()) };
+    words
 }
 
 impl HashKey {
-    /// A key from the kernel's random numbers.
+    /// A key that nobody knows.
     pub fn random() -> Self {
-        let mut key = MaybeUninit::<raw::siphash_key_t>::uninit();
-        // SAFETY: `get_random_bytes` fills exactly the size given; every bit pattern is a key.
-        let key = unsafe {
-            raw::get_random_bytes(
-                key.as_mut_ptr().cast(),
-                core::mem::size_of::<raw::siphash_key_t>(),
-            );
-            key.assume_init()
-        };
+        let key = random();
         Self {
-            of_tables: siphash::Key::new(key.key),
-            key,
+            of_tables: siphash::Key::new(key),
+            fold: siphash::Fold::new(random()),
+            key: raw::siphash_key_t { key },
         }
     }
 
@@ -45,6 +47,6 @@ impl HashKey {
     /// The hash of five words, for tables.
     #[inline(always)]
     pub fn five(&self, words: [u64; 5]) -> u32 {
-        self.of_tables.hash(words)
+        self.of_tables.hash(self.fold.fold(words))
     }
 }
