@@ -20,11 +20,13 @@ impl Head {
     }
 
     /// The word of its first entry; the chain is locked, and has not moved.
+    #[inline]
     pub(crate) fn first(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Changes that; the chain is locked.
+    #[inline]
     pub(crate) fn set_first(&self, word: usize) {
         // Release: whoever finds the entry sees all of it.
         self.0.store(word, Ordering::Release);
@@ -38,6 +40,7 @@ impl Head {
     }
 
     /// Says so; who sees it sees what was done to the chain before.
+    #[inline]
     pub(crate) fn set_moved(&self) {
         self.0.store(MOVED, Ordering::Release);
     }
@@ -62,9 +65,11 @@ pub(crate) struct Spot<'a> {
 ///
 /// # Invariants
 ///
-/// There are `1 << bits` heads.
+/// There are `1 << bits` heads, and `bits` and `shift` are 32 together.
 pub(crate) struct Array<H> {
     heads: H,
+    /// The bits of a hash that do not tell its bucket.
+    shift: u32,
     /// The power, at most 31.
     pub(crate) bits: u32,
 }
@@ -75,7 +80,8 @@ impl<H: AsRef<[Head]>> Array<H> {
         let len = heads.as_ref().len();
         let bits = len.trailing_zeros();
         if len.is_power_of_two() && bits < u32::BITS {
-            Ok(Self { heads, bits })
+            let shift = u32::BITS.wrapping_sub(bits);
+            Ok(Self { heads, shift, bits })
         } else {
             Err(heads)
         }
@@ -104,8 +110,7 @@ impl<H: AsRef<[Head]>> Array<H> {
     /// The head of the bucket of a hash: its high bits are the bucket's number.
     #[inline]
     pub(crate) fn head(&self, hash: u32) -> &Head {
-        // (The mask tells the compiler of the invariant.)
-        let at = (u64::from(hash) << (self.bits & 31)) >> u32::BITS;
+        let at = u64::from(hash).wrapping_shr(self.shift);
         // SAFETY: `at` is less than `1 << bits`, and there are so many (invariant).
         unsafe { self.heads.as_ref().get_unchecked(at as usize) }
     }

@@ -91,6 +91,7 @@ impl Link {
     }
 
     /// Changes that; the chain is locked.
+    #[inline]
     pub(crate) fn set_next(&self, word: usize) {
         let state = self.next.load(Ordering::Relaxed) & STATE;
         // Release: whoever goes on to an entry sees all of it.
@@ -99,6 +100,7 @@ impl Link {
 
     /// Makes the caller the only one who may link it. Not left to the locks: another insert may
     /// be under way in another table, under locks of its own.
+    #[inline]
     pub(crate) fn claim(&self) -> bool {
         self.next
             .compare_exchange(FRESH, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
@@ -106,21 +108,25 @@ impl Link {
     }
 
     /// Gives a claim back.
+    #[inline]
     pub(crate) fn unclaim(&self) {
         self.next.store(FRESH, Ordering::Relaxed);
     }
 
     /// Whether it is in a chain.
+    #[inline]
     pub(crate) fn is_linked(&self) -> bool {
         self.next.load(Ordering::Acquire) & STATE == LINKED
     }
 
     /// It is about to be found, in front of the entry behind `next`.
+    #[inline]
     pub(crate) fn set_linked(&self, next: usize) {
         self.next.store(next | LINKED, Ordering::Release);
     }
 
     /// It is in no chain any more, though it still leads on.
+    #[inline]
     pub(crate) fn set_removed(&self) {
         self.next.fetch_or(REMOVED, Ordering::Relaxed);
     }

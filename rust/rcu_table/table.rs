@@ -122,6 +122,7 @@ enum Before<'a> {
 }
 
 impl Place<'_> {
+    #[inline(always)]
     fn lead_to(&self, word: usize) {
         match self.before {
             Before::Head(head) => head.set_first(word),
@@ -176,6 +177,7 @@ impl<E: Node, S: Storage> Table<E, S> {
     ///
     /// Entries with another hash are passed over without a look.
     #[inline(always)]
+    #[allow(clippy::comparison_chain)] // One comparison for most.
     pub fn seek<'g, G: ReadSide, R>(
         &'g self,
         hash: u32,
@@ -192,13 +194,12 @@ impl<E: Node, S: Storage> Table<E, S> {
                 // result: the memory is valid (contract of `Node`).
                 let seen = unsafe { Seen::new(entry) };
                 let link = seen.link_of(key);
-                if link.hash() > hash {
-                    break;
-                }
                 if link.hash() == hash {
                     if let Some(result) = sought.is(&seen, key) {
                         return Some((seen, result));
                     }
+                } else if link.hash() > hash {
+                    break;
                 }
                 at = link.next(Ordering::Acquire);
             }
@@ -215,12 +216,13 @@ impl<E: Node, S: Storage> Table<E, S> {
     ///
     /// The entry comes back where one of its keys is taken, or where it was put in before.
     pub fn insert<G: ReadSide>(&self, entry: Ref<E>, _read: &G) -> Result<u32, Insert<E>> {
-        let held = self.lock(&entry);
+        let second = entry.second();
+        let held = self.lock(&entry, second);
         if !entry.link().claim() {
             return Err(Insert::Again(entry));
         }
         // SAFETY: a read side is open, and the chains are locked.
-        let other = match unsafe { self.link(&entry) } {
+        let other = match unsafe { self.link(&entry, second) } {
             Ok(()) => {
                 entry.published();
                 // INVARIANT: the table takes over the count; `remove` gives it back.
@@ -233,24 +235,25 @@ impl<E: Node, S: Storage> Table<E, S> {
         Err(Insert::Clash(Clash { entry, other }))
     }
 
-    /// Links an entry that is claimed; fails with the one that has one of its keys.
+    /// Links an entry that is claimed, which has this second link; fails with the one that has one of its
+    /// keys.
     ///
     /// # Safety
     ///
     /// A read side must be open, and the chains be locked.
-    unsafe fn link(&self, entry: &Ref<E>) -> Result<(), Option<Ref<E>>> {
-        let at = NonNull::from(&**entry);
+    unsafe fn link(&self, entry: &E, second: Option<&Link>) -> Result<(), Option<Ref<E>>> {
+        let at = NonNull::from(entry);
         // SAFETY: the caller's promise.
         unsafe {
             let first = self.place(entry, Key::First)?;
-            if let Some(link) = entry.second() {
+            if let Some(link) = second {
                 self.place(entry, Key::Second)?;
                 // Before it can be found: who finds it may take it out, and waits for the locks.
                 link.set_linked(0);
             }
             entry.link().set_linked(first.next);
             first.lead_to(word(at, Key::First));
-            if let Some(link) = entry.second() {
+            if let Some(link) = second {
                 // Once more: it may come right behind the first.
                 let second = self.place(entry, Key::Second)?;
                 link.set_next(second.next);
@@ -325,12 +328,12 @@ impl<E: Node, S: Storage> Table<E, S> {
         if !entry.link().is_linked() {
             return None;
         }
-        let held = self.lock(entry);
+        let second = entry.second();
+        let held = self.lock(entry, second);
         // What counts is whether it stands in the chains of this table, now.
         // SAFETY: a read side is open, and the chains are locked.
         let mine = unsafe {
-            self.unlink(entry, Key::First)
-                && (entry.second().is_none() || self.unlink(entry, Key::Second))
+            self.unlink(entry, Key::First) && (second.is_none() || self.unlink(entry, Key::Second))
         };
         if mine {
             held.count(u32::MAX); // One less.
@@ -361,38 +364,43 @@ impl<E: Node, S: Storage> Table<E, S> {
     /// Locks the chains of an entry's keys, in the order of their locks, and a lock that guards
     /// both once.
     #[inline]
-    fn lock(&self, entry: &E) -> Held<'_, S::Stripe> {
+    fn lock(&self, entry: &E, second: Option<&Link>) -> Held<'_, S::Stripe> {
         let first = self.stripe(entry.link().hash());
-        let second = entry.second().and_then(|link| self.stripe(link.hash()));
-        let (low, high) = match (first, second) {
-            (Some(first), Some(second)) if core::ptr::eq(first, second) => (Some(first), None),
-            (Some(first), Some(second)) if core::ptr::from_ref(second) < first => {
-                (Some(second), Some(first))
-            }
-            both => both,
+        let second = second.map(|link| self.stripe(link.hash()));
+        let (low, high) = match second {
+            Some(second) if core::ptr::from_ref(second) < first => (second, Some(first)),
+            Some(second) if !core::ptr::eq(first, second) => (first, Some(second)),
+            _ => (first, None),
         };
-        let low = low.map(|low| (low, low.lock()));
+        let before = low.lock();
         if let Some(high) = high {
             high.lock_second();
         }
-        Held { first, low, high }
+        Held {
+            first,
+            low,
+            before,
+            high,
+        }
     }
 
-    /// The lock over the chains of a hash: by its high bits, as its bucket. (`None` only without
-    /// locks, which `new` rules out.)
+    /// The lock over the chains of a hash: by its high bits, as its bucket.
     #[inline]
-    pub(crate) fn stripe(&self, hash: u32) -> Option<&S::Stripe> {
+    pub(crate) fn stripe(&self, hash: u32) -> &S::Stripe {
         let stripes = self.stripes();
         let at = u64::from(hash).wrapping_mul(stripes.len() as u64) >> u32::BITS;
-        stripes.get(at as usize)
+        // SAFETY: a hash is less than two to the power of 32, so `at` is less than the length; which is
+        // not zero, and the same as ever (`new`, contract of `Storage`).
+        unsafe { stripes.get_unchecked(at as usize) }
     }
 }
 
 /// Chains that are locked.
 struct Held<'a, T: Stripe> {
     /// The lock over the chain of the first key.
-    first: Option<&'a T>,
-    low: Option<(&'a T, T::Before)>,
+    first: &'a T,
+    low: &'a T,
+    before: T::Before,
     high: Option<&'a T>,
 }
 
@@ -400,12 +408,10 @@ impl<T: Stripe> Held<'_, T> {
     /// Counts an entry; says how many there are.
     #[inline]
     fn count(&self, step: u32) -> u32 {
-        self.first.map_or(0, |stripe| {
-            let entries = stripe.entries();
-            let now = entries.load(Ordering::Relaxed).wrapping_add(step);
-            entries.store(now, Ordering::Relaxed);
-            now
-        })
+        let entries = self.first.entries();
+        let now = entries.load(Ordering::Relaxed).wrapping_add(step);
+        entries.store(now, Ordering::Relaxed);
+        now
     }
 }
 
@@ -417,9 +423,7 @@ impl<T: Stripe> Drop for Held<'_, T> {
             if let Some(high) = self.high {
                 high.unlock_second();
             }
-            if let Some((low, before)) = self.low {
-                low.unlock(before);
-            }
+            self.low.unlock(self.before);
         }
     }
 }
