@@ -60,6 +60,13 @@ void ipct_spares_give(void *spares, unsigned int cpu, void **objects, unsigned i
 struct kthread_worker *ipct_worker_new(const char *name);
 void ipct_work_init(struct kthread_work *work, void (*run)(struct kthread_work *work));
 
+/* Whether the socket that has sent a packet wants its fragments to stay fragments (IP_NODEFRAG). */
+bool ipct_keeps_fragments(const struct sk_buff *skb);
+/* Whether a packet is on its way through a bridge. */
+bool ipct_on_bridge(const struct sk_buff *skb);
+/* Takes a fragment of an IPv4 packet; false where it was the last that was missing, and is all of it now. */
+bool ipct_gather(struct net *net, struct sk_buff *skb, u32 user);
+
 void ipct_delayed_work_init(struct delayed_work *work,
 			    void (*run)(struct work_struct *work), bool lazy);
 void ipct_delayed_work_queue(struct delayed_work *work, unsigned long delay);

@@ -126,10 +126,64 @@ pub trait Ways<'a>: Sized {
     type End;
 
     /// A packet of a flow.
-    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End;
+    fn flow(self, tuple: Tuple, header: impl Header<'a>) -> Self::End;
 
     /// A TCP segment that does something else than to acknowledge.
     fn segment(self, tuple: Tuple, segment: TcpView<'a>) -> Self::End;
+}
+
+/// A transport header that lies at hand and makes sense. It is read when it is needed, for what was read
+/// long before would be kept in memory.
+pub trait Header<'a>: Copy {
+    /// Whether the state of its protocol is more than a word, as [`Transport::has_lock`] says.
+    fn has_lock(&self) -> bool;
+
+    /// What it says.
+    fn read(&self) -> Transport<'a>;
+}
+
+impl Header<'_> for UdpView {
+    #[inline(always)]
+    fn has_lock(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn read(&self) -> Transport<'static> {
+        Transport::Udp(*self)
+    }
+}
+
+impl<'a> Header<'a> for tcp::Acknowledgement<'a> {
+    #[inline(always)]
+    fn has_lock(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn read(&self) -> Transport<'a> {
+        Transport::Tcp(self.view())
+    }
+}
+
+/// An echo, which is another for each family.
+#[derive(Clone, Copy)]
+struct Echo<const V4: bool>(IcmpView);
+
+impl<const V4: bool> Header<'_> for Echo<V4> {
+    #[inline(always)]
+    fn has_lock(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn read(&self) -> Transport<'static> {
+        if V4 {
+            Transport::Icmp(self.0)
+        } else {
+            Transport::Icmpv6(self.0)
+        }
+    }
 }
 
 /// A packet of the usual form, read in the quickest way: UDP, TCP, or an echo, without options of the network header, whole, and all of its headers
@@ -159,35 +213,42 @@ fn transport<'a, W: Ways<'a>>(
     at: usize,
     ways: W,
 ) -> Option<W::End> {
+    // Those that come most are asked for first.
+    if network.protocol == protocol::TCP {
+        let segment = tcp::usual(bytes, at)?;
+        let tuple = network.tuple(family, protocol::TCP, segment.ports());
+        return Some(match segment.acknowledgement(bytes, at) {
+            Some(header) => ways.flow(tuple, header),
+            None => ways.segment(tuple, segment.any()?),
+        });
+    }
+    if network.protocol == protocol::UDP {
+        let (ports, view) = udp::usual(bytes, at)?;
+        let tuple = network.tuple(family, protocol::UDP, ports);
+        return Some(ways.flow(tuple, view));
+    }
+    seldom();
     match (network.protocol, family) {
-        (protocol::UDP, _) => {
-            let (ports, view) = udp::usual(bytes, at)?;
-            let tuple = network.tuple(family, protocol::UDP, ports);
-            Some(ways.flow(tuple, Transport::Udp(view)))
-        }
-        (protocol::TCP, _) => {
-            let segment = tcp::usual(bytes, at)?;
-            let tuple = network.tuple(family, protocol::TCP, segment.ports());
-            Some(match segment.acknowledgement() {
-                Some(view) => ways.flow(tuple, Transport::Tcp(view)),
-                None => ways.segment(tuple, segment.any()?),
-            })
-        }
         (protocol::ICMP, Family::Ipv4) => {
             let view = icmp::usual(bytes, at, icmp::ECHOES)?;
             let ids = [view.id, [view.kind, view.code]];
             let tuple = network.tuple(family, protocol::ICMP, ids);
-            Some(ways.flow(tuple, Transport::Icmp(view)))
+            Some(ways.flow(tuple, Echo::<true>(view)))
         }
         (protocol::ICMPV6, Family::Ipv6) => {
             let view = icmp::usual(bytes, at, icmpv6::ECHOES)?;
             let ids = [view.id, [view.kind, view.code]];
             let tuple = network.tuple(family, protocol::ICMPV6, ids);
-            Some(ways.flow(tuple, Transport::Icmpv6(view)))
+            Some(ways.flow(tuple, Echo::<false>(view)))
         }
         _ => None,
     }
 }
+
+/// Tells the compiler that few packets come by.
+#[cold]
+#[inline(never)]
+fn seldom() {}
 
 /// The same packets: their tuple, and what their transport header says.
 pub fn usual(family: Family, bytes: Bytes<'_>) -> Option<(Tuple, Transport<'_>)> {
@@ -201,8 +262,8 @@ impl<'a> Ways<'a> for Read {
     type End = (Tuple, Transport<'a>);
 
     #[inline(always)]
-    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End {
-        (tuple, transport)
+    fn flow(self, tuple: Tuple, header: impl Header<'a>) -> Self::End {
+        (tuple, header.read())
     }
 
     #[inline(always)]

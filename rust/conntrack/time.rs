@@ -75,7 +75,8 @@ impl Ticks {
 
     /// The span of which [`Self::as_u32`] has given the number.
     #[inline]
-    pub(crate) const fn of_u32(ticks: u32) -> Self {
+    #[must_use]
+    pub const fn of_u32(ticks: u32) -> Self {
         Self(ticks)
     }
 

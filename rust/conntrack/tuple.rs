@@ -132,11 +132,28 @@ pub struct Tuple {
     direction: u8,
 }
 
+/// A tuple as few numbers, for functions that are called with them.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub struct Numbers {
+    /// The words of the source, two by two.
+    pub src: [u64; 2],
+    /// Its identifier, the family, and the first word of the destination.
+    pub to: u64,
+    /// The next two words of that.
+    pub dst: u64,
+    /// Its last.
+    pub last: u32,
+    /// The other identifier, the protocol and the direction.
+    pub rest: u32,
+}
+
 /// The words that tell flows apart, to be hashed with a key. They are the same for a tuple and for
 /// that of its answers, whichever end has the lower numbers comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashWords {
-    /// One end and the protocol; the other and the zone.
+    /// The address of one end, the number of the other, and the protocol; the same the other way round,
+    /// and the zone.
     Ipv4([u64; 2]),
     /// The address of one end; that of the other; the rest.
     Ipv6([u64; 5]),
@@ -274,30 +291,65 @@ impl Tuple {
     #[inline(always)]
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        let [s0, s1, s2, s3, ids, d0, d1, d2, d3, rest] = *self.words();
-        let [t0, t1, t2, t3, jds, e0, e1, e2, e3, test] = *other.words();
-        let direction = u32::from_ne_bytes([0, 0, 0, u8::MAX]);
-        // Without branches: nearly always it is the same, for the hashes were.
-        let different = (s0 ^ t0) | (d0 ^ e0) | (ids ^ jds) | ((rest ^ test) & !direction);
-        if other.family() == Family::Ipv4 {
-            return different == 0;
+        self.is(&Self {
+            direction: self.direction,
+            ..*other
+        })
+    }
+
+    /// The same, and whether it is marked as the one of the same direction.
+    #[inline(always)]
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let (one, two) = (self.to_numbers(), other.to_numbers());
+        let ([s0, ..], [t0, ..]) = (self.words(), other.words());
+        // What differs most often comes first.
+        if one.to != two.to || s0 != t0 || one.rest != two.rest {
+            return false;
         }
-        let src = (s1 ^ t1) | (s2 ^ t2) | (s3 ^ t3);
-        let dst = (d1 ^ e1) | (d2 ^ e2) | (d3 ^ e3);
-        different | src | dst == 0
+        other.family() == Family::Ipv4
+            || (one.src == two.src && one.dst == two.dst && one.last == two.last)
+    }
+
+    /// The direction that packets with this tuple have in the flow of two tuples, where the second is the
+    /// [inverse](Self::invert) of the first.
+    #[inline(always)]
+    #[must_use]
+    pub fn direction_in(&self, [original, reply]: [&Self; 2]) -> Option<Direction> {
+        let echo = matches!(self.protocol, protocol::ICMP | protocol::ICMPV6);
+        if self.family() == Family::Ipv6 || echo {
+            let is = |at, tuple: &Self| tuple.is(&self.with_direction(at)).then_some(at);
+            return is(Direction::Original, original).or_else(|| is(Direction::Reply, reply));
+        }
+        // What either end sends to is all that tells such a flow from others of its protocol.
+        let back = Self {
+            dst: self.src,
+            src_id: self.dst_id,
+            ..*self
+        };
+        let ends = (self.to_numbers().to, back.to_numbers().to);
+        let (one, other) = (original.to_numbers().to, reply.to_numbers().to);
+        let at = if (one, other) == ends {
+            Direction::Original
+        } else if (other, one) == ends {
+            Direction::Reply
+        } else {
+            return None;
+        };
+        (original.protocol == self.protocol).then_some(at)
     }
 
     /// All of it, to be handed over without memory.
     #[inline(always)]
     #[must_use]
-    pub fn to_numbers(self) -> [u64; 5] {
+    pub fn to_numbers(self) -> Numbers {
         transmute!(self)
     }
 
     /// The tuple behind numbers that [`Self::to_numbers`] has given.
     #[inline(always)]
     #[must_use]
-    pub fn of_numbers(numbers: [u64; 5]) -> Self {
+    pub fn of_numbers(numbers: Numbers) -> Self {
         transmute!(numbers)
     }
 
@@ -308,7 +360,7 @@ impl Tuple {
     }
 
     /// The tuple that an answer has; `None` where nothing answers (some ICMP types).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn invert(&self) -> Option<Self> {
         let (src_id, dst_id) = match (self.protocol, self.family()) {
@@ -346,9 +398,11 @@ impl Tuple {
         let [s0, s1, s2, s3] = self.src;
         let [d0, d1, d2, d3] = self.dst;
         if self.family() == Family::Ipv4 {
-            let end = |address, id| (u64::from(id) << 32) | u64::from(address);
-            let [one, other] = sorted(end(s0, src_id), end(d0, dst_id));
-            return HashWords::Ipv4([high(one, protocol), high(other, zone)]);
+            // What one end sends to: of the answers it is the other. (It lies so in a tuple.)
+            let to = |id: u16, address: u32| u64::from(id) | (u64::from(address) << 32);
+            let [one, other] = sorted(to(src_id, d0), to(dst_id, s0));
+            let with = |word: u64, number: u16| word | (u64::from(number) << 16);
+            return HashWords::Ipv4([with(one, protocol), with(other, zone)]);
         }
         let src = ([join(s0, s1), join(s2, s3)], src_id);
         let dst = ([join(d0, d1), join(d2, d3)], dst_id);
@@ -474,10 +528,30 @@ mod tests {
         }
 
         #[test]
+        fn packets_find_their_direction(tuple in any_tuple(), other in any_tuple()) {
+            if let Some(inverse) = tuple.invert() {
+                let flow = [&tuple, &inverse];
+                let answer = inverse.with_direction(Direction::Original);
+                let own = if tuple.matches(&inverse) { Direction::Original } else { Direction::Reply };
+                prop_assert_eq!(tuple.direction_in(flow), Some(Direction::Original));
+                prop_assert_eq!(answer.direction_in(flow), Some(own));
+                let [mut port, mut address, mut number] = [tuple; 3];
+                port.dst_id[1] ^= 1;
+                address.src[0] ^= 1;
+                number.protocol ^= 128;
+                for near in [other, port, address, number] {
+                    let known = near.matches(&tuple) || near.matches(&inverse);
+                    prop_assert_eq!(near.direction_in(flow).is_some(), known);
+                }
+            }
+        }
+
+        #[test]
         fn direction_does_not_tell_flows_apart(tuple in any_tuple()) {
             let reply = tuple.with_direction(Direction::Reply);
             prop_assert!(tuple.matches(&reply));
             prop_assert_eq!(Tuple::of_numbers(reply.to_numbers()), reply);
+            prop_assert!(tuple.is(&tuple) && reply.is(&reply) && !tuple.is(&reply));
             prop_assert_eq!(tuple.hash_words(7), reply.hash_words(7));
             prop_assert_ne!(tuple.hash_words(7), tuple.hash_words(8));
         }

@@ -12,7 +12,7 @@ use kernel::{
     sync::{rcu, Arc},
 };
 use netfilter::{Cache, Conn, Connections, HashKey, Net, Packets, ReadSide, Templates};
-use rcu_table::{Insert, Ref};
+use rcu_table::{Insert, Ref, Seen};
 
 use crate::{
     events::{self, Cause},
@@ -168,7 +168,9 @@ impl Shared {
     ) -> (u32, Option<u32>) {
         let hash = self.hash(net, zone.id(Direction::Original), original);
         let other = self.hash(net, zone.id(Direction::Reply), reply);
-        (hash, (other != hash).then_some(other))
+        // Who meets a connection by one hash relies on it that the one tuple is the inverse of the other.
+        let alike = other == hash && original.invert().is_some_and(|inverse| inverse.is(reply));
+        (hash, (!alike).then_some(other))
     }
 
     /// The hash of a tuple where the namespace does not count.
@@ -212,6 +214,25 @@ impl Shared {
         self.find_by(net, zone, tuple, self.hash(net, reply, tuple), read)
     }
 
+    /// The connection that has `tuple`, live or not: the caller looks at that. The zone counts in both
+    /// directions or in none.
+    #[inline(always)]
+    pub(crate) fn meet<'a>(
+        &'a self,
+        net: &Net<Namespace>,
+        zone: Zone,
+        tuple: &Tuple,
+        hash: u32,
+        read: &'a ReadSide<'_>,
+    ) -> Option<(Seen<'a, Conn>, Direction)> {
+        let packets = Packets::<true> {
+            tuple,
+            zone,
+            census: net.census(),
+        };
+        self.table().seek(hash, read, packets)
+    }
+
     #[inline(always)]
     fn find_by(
         &self,
@@ -221,14 +242,14 @@ impl Shared {
         hash: u32,
         read: ReadSide<'_>,
     ) -> Option<(Ref<Conn>, Direction)> {
-        let packets = Packets {
+        let packets = Packets::<false> {
             tuple,
             zone,
             census: net.census(),
         };
         let (seen, direction) = self.table().seek(hash, &read, packets)?;
         let conn = seen.get()?;
-        if conn.expires().remaining(netfilter::now()).is_none() {
+        if conn.is_over(netfilter::now()) {
             self.expired(conn);
             return None;
         }

@@ -47,12 +47,8 @@ const ROUNDS: usize = 8;
 #[inline(always)]
 pub(crate) fn packet(context: &mut Context<'_, Namespace>) -> Verdict {
     if context.skb.is_unmarked() && !to_be_verified(context) {
-        let mut left = None;
-        if quick::packet(context, &mut left) {
-            return match left {
-                None => Verdict::Accept,
-                Some(decision) => carry_out(&mut context.again(), decision),
-            };
+        if let Some(verdict) = quick::packet(context) {
+            return verdict;
         }
     }
     unusual(&mut context.again())
@@ -81,7 +77,7 @@ fn usual(context: &Context<'_, Namespace>) -> Option<Decision> {
     if to_be_verified(context) {
         return None;
     }
-    let (tuple, transport) = packet::usual(context.family(), context.skb.linear())?;
+    let (tuple, transport) = packet::usual(context.family, context.skb.linear())?;
     Some(flow(context, &transport, &tuple, None))
 }
 
@@ -95,7 +91,7 @@ fn to_be_verified(context: &Context<'_, Namespace>) -> bool {
 
 /// Does to a packet what was decided.
 #[inline(never)]
-fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdict {
+pub(crate) fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdict {
     match decision {
         Decision::Tracked(conn, ctinfo) => {
             context.skb.attach(conn, ctinfo);
@@ -137,7 +133,7 @@ fn carry_out(context: &mut Context<'_, Namespace>, decision: Decision) -> Verdic
 fn odd(context: &Context<'_, Namespace>, remark: Reason) {
     let mut window = Window::new();
     let bytes = context.skb.bytes(&mut window);
-    let protocol = packet::protocol_of(context.family(), bytes).unwrap_or(0);
+    let protocol = packet::protocol_of(context.family, bytes).unwrap_or(0);
     log(context, protocol, remark);
 }
 
@@ -146,7 +142,7 @@ fn odd(context: &Context<'_, Namespace>, remark: Reason) {
 fn invalid(context: &Context<'_, Namespace>, reason: Reason) {
     let mut window = Window::new();
     let bytes = context.skb.bytes(&mut window);
-    let protocol = packet::protocol_of(context.family(), bytes).unwrap_or(0);
+    let protocol = packet::protocol_of(context.family, bytes).unwrap_or(0);
     let counts = &context.net.tracker().counts;
     counts.event(Event::Invalid);
     if matches!(protocol, protocol::ICMP | protocol::ICMPV6) {
@@ -166,8 +162,8 @@ fn trace(context: &Context<'_, Namespace>, reason: Reason, verdict: Verdict) {
     let mut window = Window::new();
     let bytes = context.skb.bytes(&mut window);
     // Of less than a network header there is nothing to tell but the reason.
-    let nothing = Tuple::new(context.family(), 0, [0; 4], [0; 2], [0; 4], [0; 2]);
-    let tuple = packet::tuple_of(context.family(), bytes).unwrap_or(nothing);
+    let nothing = Tuple::new(context.family, 0, [0; 4], [0; 2], [0; 4], [0; 2]);
+    let tuple = packet::tuple_of(context.family, bytes).unwrap_or(nothing);
     context.trace(&tuple, reason.name(), verdict);
 }
 
@@ -185,7 +181,7 @@ fn log(context: &Context<'_, Namespace>, protocol: u8, reason: Reason) {
 #[inline(never)]
 pub(crate) fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) -> Decision {
     let mut window = Window::new();
-    let packet = match Packet::parse(context.family(), context.skb.bytes(&mut window)) {
+    let packet = match Packet::parse(context.family, context.skb.bytes(&mut window)) {
         Ok(packet) => packet,
         Err(reason) => return Decision::Invalid(reason),
     };
@@ -198,7 +194,7 @@ pub(crate) fn decide(context: &Context<'_, Namespace>, template: Option<&Conn>) 
             if !context.skb.checksum_known()
                 && !context
                     .skb
-                    .checksum_ok(context.hook(), context.family(), checksum)
+                    .checksum_ok(context.hook(), context.family, checksum)
             {
                 return Decision::Invalid(Reason::Checksum);
             }
@@ -444,18 +440,17 @@ pub(crate) fn open(
         tracker.shared.hashes(net, zone, [tuple, &reply])
     };
     let new = NewConn {
-        original: tuple,
-        reply: &reply,
+        original: *tuple,
+        reply,
         hashes,
-        state: &state,
+        state,
         timeout: effect.timeout.unwrap_or_default(),
         status: effect.set | born,
         zone,
         marks: origin.marks,
-        extension: origin.extension,
         features: origin.features,
     };
-    match net.new_conn(tracker.shared.cache(), new) {
+    match net.new_conn(tracker.shared.cache(), new, origin.extension) {
         Some(conn) => {
             count(context, &conn, Direction::Original);
             Decision::Tracked(conn, ctinfo)

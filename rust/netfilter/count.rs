@@ -9,8 +9,8 @@ use core::sync::atomic::{fence, AtomicI32, Ordering};
 pub(crate) fn try_get(count: &AtomicI32) -> bool {
     let mut seen = count.load(Ordering::Relaxed);
     loop {
-        if !(1..i32::MAX).contains(&seen) {
-            return seen != 0; // Saturated, or none.
+        if seen <= 0 {
+            return seen != 0; // Saturated, as is what follows the largest number; or none.
         }
         match count.compare_exchange_weak(
             seen,

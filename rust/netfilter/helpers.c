@@ -12,6 +12,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/x_tables.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
+#include <linux/netfilter_bridge.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
 #include <linux/netdevice.h>
 #include <linux/netlink.h>
@@ -25,6 +26,7 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <net/inet_sock.h>
+#include <net/ip.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netfilter/nf_log.h>
@@ -63,13 +65,12 @@ void ipct_spin_lock_bh(spinlock_t *lock)
 
 bool ipct_spin_lock_packet(spinlock_t *lock)
 {
-	bool on = !in_softirq();
-
-	if (unlikely(on))
-		spin_lock_bh(lock);
-	else
+	if (likely(in_softirq())) {
 		spin_lock(lock);
-	return on;
+		return false;
+	}
+	spin_lock_bh(lock);
+	return true;
 }
 
 void ipct_spin_unlock_packet(spinlock_t *lock, bool on)
@@ -408,6 +409,31 @@ u64 ipct_total_ram(void)
 void ipct_cond_resched(void)
 {
 	cond_resched();
+}
+
+bool ipct_keeps_fragments(const struct sk_buff *skb)
+{
+	const struct sock *sk = skb->sk;
+
+	return sk && sk_fullsock(sk) && sk->sk_family == PF_INET && inet_test_bit(NODEFRAG, sk);
+}
+
+bool ipct_on_bridge(const struct sk_buff *skb)
+{
+	return nf_bridge_in_prerouting(skb);
+}
+
+bool ipct_gather(struct net *net, struct sk_buff *skb, u32 user)
+{
+	bool taken;
+
+	local_bh_disable();
+	taken = ip_defrag(net, skb, user) != 0;
+	local_bh_enable();
+	/* What came in parts may go on in parts, whatever the first of them says of that. */
+	if (!taken)
+		skb->ignore_df = 1;
+	return taken;
 }
 
 void ipct_log_invalid(struct net *net, u8 family, const struct sk_buff *skb, u8 protocol,

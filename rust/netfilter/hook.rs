@@ -7,6 +7,7 @@ use conntrack::tuple::{Family, Tuple};
 use kernel::ffi::{c_int, c_uint, c_void};
 
 use crate::{
+    defrag,
     namespace::{Net, Tracker},
     rcu::ReadSide,
     skb::Skb,
@@ -14,20 +15,18 @@ use crate::{
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Verdict {
-    /// It goes on.
-    Accept,
     /// It ends here.
-    Drop,
+    Drop = raw::NF_DROP,
+    /// It goes on.
+    Accept = raw::NF_ACCEPT,
 }
 
 impl Verdict {
     #[inline]
     pub(crate) fn number(self) -> c_uint {
-        match self {
-            Self::Accept => raw::NF_ACCEPT,
-            Self::Drop => raw::NF_DROP,
-        }
+        self as c_uint
     }
 }
 
@@ -39,6 +38,8 @@ pub struct Context<'a, T: Tracker> {
     pub net: &'a Net<T>,
     /// Proof that the RCU read lock is held.
     pub read: ReadSide<'a>,
+    /// Its network protocol.
+    pub family: Family,
     state: &'a raw::nf_hook_state,
 }
 
@@ -51,18 +52,8 @@ impl<T: Tracker> Context<'_, T> {
             skb: self.skb,
             net: self.net,
             read: self.read,
+            family: self.family,
             state: self.state,
-        }
-    }
-
-    /// Its network protocol.
-    #[inline]
-    pub fn family(&self) -> Family {
-        // CAST: numbers of a byte.
-        if self.state.pf == raw::NFPROTO_IPV4 as u8 {
-            Family::Ipv4
-        } else {
-            Family::Ipv6 // There are hooks for no other (`table`).
         }
     }
 
@@ -87,7 +78,7 @@ impl<T: Tracker> Context<'_, T> {
     /// Says in the namespace's packet log why the packet is invalid.
     pub fn log_invalid(&self, protocol: u8, reason: &str) {
         // CAST: a reason is a few words; the family's number a byte.
-        let (len, family) = (reason.len() as c_int, self.family().number() as u8);
+        let (len, family) = (reason.len() as c_int, self.family.number() as u8);
         let net = self.net.census().net().cast_mut();
         // SAFETY: the namespace is alive while a packet is in its hook; `len` bytes of text.
         unsafe {
@@ -119,7 +110,7 @@ impl<T: Tracker> Context<'_, T> {
             dst: tuple.dst_words(),
             src_id: u16::from_ne_bytes(tuple.src_id()),
             dst_id: u16::from_ne_bytes(tuple.dst_id()),
-            family: self.family().number() as u8,
+            family: self.family.number() as u8,
             protocol: tuple.protocol(),
             hook: self.hook() as u8,
             dropped: verdict == Verdict::Drop,
@@ -135,44 +126,65 @@ impl<T: Tracker> Context<'_, T> {
     }
 }
 
-const PRE_ROUTING: u32 = raw::nf_inet_hooks_NF_INET_PRE_ROUTING;
+pub(crate) const PRE_ROUTING: u32 = raw::nf_inet_hooks_NF_INET_PRE_ROUTING;
 const LOCAL_IN: u32 = raw::nf_inet_hooks_NF_INET_LOCAL_IN;
 const LOCAL_OUT: u32 = raw::nf_inet_hooks_NF_INET_LOCAL_OUT;
 const POST_ROUTING: u32 = raw::nf_inet_hooks_NF_INET_POST_ROUTING;
 
-/// How many hooks a namespace has.
-pub(crate) const COUNT: usize = 8;
+const GATHER: raw::nf_ip_hook_priorities = raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK_DEFRAG;
+const TRACK: raw::nf_ip_hook_priorities = raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK;
+const CONFIRM: raw::nf_ip_hook_priorities = raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK_CONFIRM;
 
-/// The table of hooks of a namespace: tracking first, confirmation last, in both families.
+/// How many hooks a namespace has.
+pub(crate) const COUNT: usize = 12;
+
+/// What a hook is for.
+enum Task {
+    Gather,
+    Track,
+    Confirm,
+}
+
+/// The table of hooks of a namespace: fragments first, then tracking, confirmation last, in both families.
 /// The priorities are those of `nf_ip_hook_priorities`, the same numbers for IPv6.
 pub(crate) fn table<T: Tracker>(net: NonNull<Net<T>>) -> [raw::nf_hook_ops; COUNT] {
-    let op = |pf: c_uint, hooknum: c_uint, track: bool| raw::nf_hook_ops {
-        hook: Some(if track {
-            track_hook::<T>
+    let op = |v4: bool, hooknum: c_uint, task: Task| {
+        let (hook, priority): (raw::nf_hookfn, _) = match (task, v4) {
+            (Task::Gather, true) => (Some(defrag::hook::<true>), GATHER),
+            (Task::Gather, false) => (Some(defrag::hook::<false>), GATHER),
+            (Task::Track, true) => (Some(track_hook::<T, true>), TRACK),
+            (Task::Track, false) => (Some(track_hook::<T, false>), TRACK),
+            (Task::Confirm, true) => (Some(confirm_hook::<T, true>), CONFIRM),
+            (Task::Confirm, false) => (Some(confirm_hook::<T, false>), CONFIRM),
+        };
+        let pf = if v4 {
+            raw::NFPROTO_IPV4
         } else {
-            confirm_hook::<T>
-        }),
-        priv_: net.as_ptr().cast::<c_void>(),
-        // CAST: the kernel numbers a dozen protocols.
-        pf: pf as u8,
-        hooknum,
-        priority: if track {
-            raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK
-        } else {
-            raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK_CONFIRM
-        } as c_int,
-        ..Default::default()
+            raw::NFPROTO_IPV6
+        };
+        raw::nf_hook_ops {
+            hook,
+            priv_: net.as_ptr().cast::<c_void>(),
+            // CAST: the kernel numbers a dozen protocols; priorities are small numbers.
+            pf: pf as u8,
+            hooknum,
+            priority: priority as c_int,
+            ..Default::default()
+        }
     };
-    let [v4, v6] = [raw::NFPROTO_IPV4 as c_uint, raw::NFPROTO_IPV6 as c_uint];
     [
-        op(v4, PRE_ROUTING, true),
-        op(v4, LOCAL_OUT, true),
-        op(v4, POST_ROUTING, false),
-        op(v4, LOCAL_IN, false),
-        op(v6, PRE_ROUTING, true),
-        op(v6, LOCAL_OUT, true),
-        op(v6, POST_ROUTING, false),
-        op(v6, LOCAL_IN, false),
+        op(true, PRE_ROUTING, Task::Gather),
+        op(true, LOCAL_OUT, Task::Gather),
+        op(true, PRE_ROUTING, Task::Track),
+        op(true, LOCAL_OUT, Task::Track),
+        op(true, POST_ROUTING, Task::Confirm),
+        op(true, LOCAL_IN, Task::Confirm),
+        op(false, PRE_ROUTING, Task::Gather),
+        op(false, LOCAL_OUT, Task::Gather),
+        op(false, PRE_ROUTING, Task::Track),
+        op(false, LOCAL_OUT, Task::Track),
+        op(false, POST_ROUTING, Task::Confirm),
+        op(false, LOCAL_IN, Task::Confirm),
     ]
 }
 
@@ -180,9 +192,10 @@ pub(crate) fn table<T: Tracker>(net: NonNull<Net<T>>) -> [raw::nf_hook_ops; COUN
 ///
 /// # Safety
 ///
-/// As a netfilter hook is called, with `private` from [`table`], and the namespace alive.
+/// As a netfilter hook of the family (IPv4 or the other) is called, with `private` from [`table`], and the
+/// namespace alive.
 #[inline]
-unsafe fn context<'a, T: Tracker>(
+unsafe fn context<'a, T: Tracker, const V4: bool>(
     private: *mut c_void,
     skb: *mut raw::sk_buff,
     state: *const raw::nf_hook_state,
@@ -194,6 +207,7 @@ unsafe fn context<'a, T: Tracker>(
             skb: Skb::from_raw(skb),
             net: &*private.cast::<Net<T>>(),
             read: ReadSide::assume(),
+            family: if V4 { Family::Ipv4 } else { Family::Ipv6 },
             state: &*state,
         }
     }
@@ -201,29 +215,46 @@ unsafe fn context<'a, T: Tracker>(
 
 /// # Safety
 ///
-/// Called by netfilter only.
-unsafe extern "C" fn track_hook<T: Tracker>(
+/// Called by netfilter only, for the family.
+unsafe extern "C" fn track_hook<T: Tracker, const V4: bool>(
     private: *mut c_void,
     skb: *mut raw::sk_buff,
     state: *const raw::nf_hook_state,
 ) -> c_uint {
     // SAFETY: called by netfilter.
-    T::track(&mut unsafe { context::<T>(private, skb, state) }).number()
+    T::track(&mut unsafe { context::<T, V4>(private, skb, state) }).number()
 }
 
 /// # Safety
 ///
-/// Called by netfilter only.
-unsafe extern "C" fn confirm_hook<T: Tracker>(
+/// As for `track_hook`.
+unsafe extern "C" fn confirm_hook<T: Tracker, const V4: bool>(
     private: *mut c_void,
     skb: *mut raw::sk_buff,
     state: *const raw::nf_hook_state,
 ) -> c_uint {
     // SAFETY: called by netfilter.
-    let context = unsafe { context::<T>(private, skb, state) };
-    if context.skb.is_quiet() {
+    if unsafe { Skb::from_raw_ref(skb) }.is_quiet() {
         return Verdict::Accept.number();
     }
+    // SAFETY: as above.
+    unsafe { confirm::<T, V4>(private, skb, state) }
+}
+
+/// A packet at its last hook, where there may be something to do. (Apart, so that most packets need no
+/// room on the stack.)
+///
+/// # Safety
+///
+/// As for `track_hook`.
+#[inline(never)]
+unsafe extern "C" fn confirm<T: Tracker, const V4: bool>(
+    private: *mut c_void,
+    skb: *mut raw::sk_buff,
+    state: *const raw::nf_hook_state,
+) -> c_uint {
+    // SAFETY: called by netfilter.
+    let context = unsafe { context::<T, V4>(private, skb, state) };
     // A packet on its way to a VRF device comes by once more, for the real one.
     if context.to_vrf_master() {
         return Verdict::Accept.number();

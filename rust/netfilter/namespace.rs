@@ -8,7 +8,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
 };
 
-use conntrack::tuple::{Family, Tuple};
+use conntrack::tuple::Tuple;
 use kernel::{
     error::{from_result, to_result},
     ffi::{c_int, c_uint, c_void},
@@ -19,7 +19,8 @@ use rcu_table::Ref;
 use crate::{
     cache::Cache,
     conn::{Conn, NewConn},
-    defrag::{self, Defrag},
+    defrag::Gatherer,
+    extension::Extension,
     hook::{self, Context, Verdict},
     proc::{self, ProcFile},
     rcu::ReadSide,
@@ -214,8 +215,13 @@ impl<T: Tracker> Net<T> {
     ///
     /// `None` where there is no memory.
     #[inline]
-    pub fn new_conn(&self, cache: &Cache, new: NewConn<'_>) -> Option<Ref<Conn>> {
-        Conn::new(cache, Some(&self.census), new)
+    pub fn new_conn(
+        &self,
+        cache: &Cache,
+        new: NewConn,
+        extension: Option<KBox<Extension>>,
+    ) -> Option<Ref<Conn>> {
+        Conn::new(cache, Some(&self.census), new, extension)
     }
 
     /// A number that the kernel mixes into hashes of this namespace, so that the same tuple in
@@ -233,7 +239,6 @@ struct Life<T: Tracker> {
     settings: Option<Settings<T>>,
     files: Option<proc::Files<T>>,
     hooks: Option<Hooks>,
-    _defrag: [Option<Defrag>; 2],
 }
 
 /// The hooks of a namespace.
@@ -333,7 +338,7 @@ impl<T: Tracker> PerNet<T> {
         if self.live.load(Ordering::Acquire) {
             return Err(EBUSY);
         }
-        defrag::load();
+        let gatherer = Gatherer::hold()?;
         // SAFETY: nothing is registered, so nobody else looks at the cells.
         unsafe {
             *self.shared.get() = Some(shared);
@@ -354,7 +359,10 @@ impl<T: Tracker> PerNet<T> {
             return Err(error);
         }
         self.live.store(true, Ordering::Release);
-        Ok(Registration { registry: self })
+        Ok(Registration {
+            registry: self,
+            _gatherer: gatherer,
+        })
     }
 
     /// What all namespaces have in common, while tracking goes on.
@@ -411,6 +419,8 @@ impl<T: Tracker> Default for PerNet<T> {
 /// last packet that refers to a connection.
 pub struct Registration<T: Tracker> {
     registry: &'static PerNet<T>,
+    /// Goes after the hooks.
+    _gatherer: Gatherer,
 }
 
 impl<T: Tracker> Drop for Registration<T> {
@@ -508,19 +518,12 @@ fn switch_on<T: Tracker>(
     raw_net: NonNull<raw::net>,
     kept: NonNull<Net<T>>,
 ) -> Result<KBox<Life<T>>> {
-    let v4 = Defrag::enable(raw_net, Family::Ipv4)?;
-    let v6 = if cfg!(CONFIG_IPV6) {
-        Some(Defrag::enable(raw_net, Family::Ipv6)?)
-    } else {
-        None
-    };
     let mut life = KBox::new(
         Life {
             net: kept,
             settings: None,
             files: None,
             hooks: None,
-            _defrag: [Some(v4), v6],
         },
         GFP_KERNEL,
     )?;

@@ -150,12 +150,12 @@ impl Skb {
             )
         };
         if head.wrapping_add(usize::from(network)) != data {
-            return Bytes::new(&[], 0, &());
+            return Bytes::of_part(&[], 0);
         }
         let linear = len.wrapping_sub(nonlinear) as usize;
         // SAFETY: the linear part is `len - data_len` bytes at `data`.
         let bytes = unsafe { slice::from_raw_parts(data, linear) };
-        Bytes::new(bytes, len, &())
+        Bytes::of_part(bytes, len)
     }
 
     /// Whether the kernel knows already that the transport checksum is right, or need not be.
@@ -173,6 +173,46 @@ impl Skb {
             u32::from(summed),
             raw::CHECKSUM_UNNECESSARY | raw::CHECKSUM_PARTIAL
         )
+    }
+
+    /// A part of its network header, so many bytes from its begin on.
+    ///
+    /// # Safety
+    ///
+    /// That must lie at hand, as at the hooks all of the header does that each packet has.
+    #[inline(always)]
+    unsafe fn network<T>(&self, offset: usize) -> T {
+        let skb = self.raw();
+        // SAFETY: plain fields of a valid packet; and the caller's promise.
+        unsafe {
+            let headers = (*skb).__bindgen_anon_4.__bindgen_anon_1.as_ref();
+            let begin = (*skb).head.wrapping_add(headers.network_header.into());
+            begin.wrapping_add(offset).cast::<T>().read_unaligned()
+        }
+    }
+
+    /// Whether it is a fragment of an IPv4 packet (RFC 791, 3.1: there is an offset, or more follow).
+    ///
+    /// # Safety
+    ///
+    /// It must be an IPv4 packet at a hook.
+    #[inline(always)]
+    pub(crate) unsafe fn is_fragment(&self) -> bool {
+        const FRAGMENT: u16 = 0x3fff;
+        // SAFETY: the caller's promise; any bytes are a number.
+        let field = unsafe { self.network::<u16>(6) };
+        field & FRAGMENT.to_be() != 0
+    }
+
+    /// What follows its IPv6 header.
+    ///
+    /// # Safety
+    ///
+    /// It must be an IPv6 packet at a hook.
+    #[inline(always)]
+    pub(crate) unsafe fn next_header(&self) -> u8 {
+        // SAFETY: as above.
+        unsafe { self.network::<u8>(6) }
     }
 
     /// As much of it as one slice can show, and at least [`HEADER_WINDOW`] bytes or all there are.

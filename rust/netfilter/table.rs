@@ -102,8 +102,9 @@ pub fn default_buckets() -> u32 {
     }
 }
 
-/// Packets of a tuple, in a zone of a namespace. Of a connection they find their direction in it.
-pub struct Packets<'a> {
+/// Packets of a tuple, in a zone of a namespace. Of a connection they find their direction in it, if it is
+/// live, and is met by that key in that direction; of `ANY` whatever it is (`Glance::stays` tells the rest).
+pub struct Packets<'a, const ANY: bool = false> {
     /// Their tuple.
     pub tuple: &'a Tuple,
     /// Their zone.
@@ -112,7 +113,7 @@ pub struct Packets<'a> {
     pub census: &'a Census,
 }
 
-impl Sought<Conn> for Packets<'_> {
+impl<const ANY: bool> Sought<Conn> for Packets<'_, ANY> {
     type Found = Direction;
 
     #[inline(always)]
@@ -122,16 +123,20 @@ impl Sought<Conn> for Packets<'_> {
             zone,
             census,
         } = *self;
-        let at = if key == Key::First && conn.tuple(Direction::Original).matches(tuple) {
+        let is = |at| conn.tuple(at).is(&tuple.with_direction(at));
+        let at = if ANY {
+            let both = [Direction::Original, Direction::Reply].map(|at| conn.tuple(at));
+            tuple.direction_in(both)?
+        } else if key == Key::First && is(Direction::Original) {
             Direction::Original
-        } else if conn.is_met_in_reply(key) && conn.tuple(Direction::Reply).matches(tuple) {
+        } else if conn.is_met_in_reply(key) && is(Direction::Reply) {
             Direction::Reply
         } else {
             return None;
         };
         let same = (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
             && conn.in_namespace(census)
-            && conn.is_live();
+            && (ANY || conn.is_live());
         same.then_some(at)
     }
 }

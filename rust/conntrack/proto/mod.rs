@@ -254,14 +254,14 @@ pub fn request(kept: &mut Kept, segment: &Tcp<'_>, timeouts: &Timeouts) -> Ticks
 pub fn begin_quickly(tuple: &Tuple, timeouts: &Timeouts, now: Instant) -> Option<(Kept, Ticks)> {
     let nothing = of_word(0);
     let [kind, _] = tuple.dst_id();
+    if tuple.protocol() == protocol::UDP {
+        let mut udp = Udp::default();
+        return match udp.update(Status::NONE, now, timeouts) {
+            Outcome::Accept(effect) => Some((of_word(udp.keep()), effect.timeout?)),
+            _ => None,
+        };
+    }
     match (tuple.protocol(), tuple.family()) {
-        (protocol::UDP, _) => {
-            let mut udp = Udp::default();
-            match udp.update(Status::NONE, now, timeouts) {
-                Outcome::Accept(effect) => Some((of_word(udp.keep()), effect.timeout?)),
-                _ => None,
-            }
-        }
         (protocol::ICMP, Family::Ipv4) if icmp::is_request(kind) => {
             Some((nothing, timeouts.icmp.get()))
         }
@@ -272,14 +272,14 @@ pub fn begin_quickly(tuple: &Tuple, timeouts: &Timeouts, now: Instant) -> Option
     }
 }
 
-/// The status bits that a connection must have for [`stay`].
+/// The status bits that a connection must have for [`stay`], or for [`stay_word`].
 #[inline(always)]
 #[must_use]
-pub fn settled(transport: &Transport<'_>, direction: Direction) -> Status {
-    match transport {
-        Transport::Tcp(_) => Status::SEEN_REPLY | Status::ASSURED,
-        _ if direction == Direction::Reply => Status::SEEN_REPLY,
-        _ => Status::NONE,
+pub fn settled(has_lock: bool) -> Status {
+    if has_lock {
+        Status::SEEN_REPLY | Status::ASSURED
+    } else {
+        Status::NONE
     }
 }
 
@@ -299,17 +299,19 @@ pub fn stay(places: Places<'_>, question: &Question<'_, '_>) -> Option<Ticks> {
     )
 }
 
-/// The same of a state that is no more than a word.
+/// The same of a state that is no more than a word. (Not of all protocols.)
 #[inline(always)]
 #[must_use]
 pub fn stay_word(word: u32, question: &Question<'_, '_>) -> Option<Ticks> {
-    let mut same = word;
-    match update_word(&mut same, question) {
-        Outcome::Accept(Effect { timeout, set, .. })
-            if same == word && question.before.status.contains(set) =>
-        {
-            timeout
-        }
+    let Before {
+        status, timeouts, ..
+    } = question.before;
+    let direction = question.direction;
+    let known = direction == Direction::Original || status.contains(Status::SEEN_REPLY);
+    match question.transport {
+        Transport::Udp(_) => Udp::kept(word).stay(status, direction, question.now, timeouts),
+        Transport::Icmp(_) if known => Some(timeouts.icmp.get()),
+        Transport::Icmpv6(_) if known => Some(timeouts.icmpv6.get()),
         _ => None,
     }
 }
@@ -508,6 +510,56 @@ mod tests {
                 assert_eq!(begun.map(|effect| effect.timeout), Ok(Some(timeout)));
                 assert!(!is_large(number) && !transport.has_lock());
             }
+        }
+    }
+
+    /// What stays is just what is not changed.
+    #[test]
+    fn a_word_stays_that_is_not_changed() {
+        let config = Config::defaults(250);
+        let from = Instant::from_ticks(u32::MAX - 10);
+        for (bits, late, direction) in (0..8).flat_map(|bits| {
+            [-20_i32, -1, 0, 1, 20].into_iter().flat_map(move |late| {
+                [Direction::Original, Direction::Reply].map(|direction| (bits, late, direction))
+            })
+        }) {
+            let pick = |bit: u32, status| {
+                if (bits >> bit) & 1 == 1 {
+                    status
+                } else {
+                    Status::NONE
+                }
+            };
+            let status = Status::CONFIRMED
+                | pick(0, Status::SEEN_REPLY)
+                | pick(1, Status::ASSURED)
+                | pick(2, Status::EXPECTED);
+            let question = Question {
+                transport: &UDP,
+                direction,
+                before: Before {
+                    status,
+                    ..Before::new(&config.timeouts)
+                },
+                now: Instant::from_ticks(from.as_ticks().wrapping_add_signed(late)),
+                config: &config,
+            };
+            let before = Udp::kept(from.as_ticks()).keep();
+            let mut word = before;
+            let Some(effect) = advance_word(&mut word, &question) else {
+                panic!()
+            };
+            let gains = match direction {
+                Direction::Original => effect.set,
+                Direction::Reply => effect.set | Status::SEEN_REPLY,
+            };
+            let changes = word != before || !status.contains(gains);
+            let wanted = if changes { None } else { effect.timeout };
+            assert_eq!(
+                stay_word(before, &question),
+                wanted,
+                "{status:?} {late} {direction:?}"
+            );
         }
     }
 

@@ -2,7 +2,12 @@
 //! UDP: no states, but a difference between a question with its answer and a stream.
 
 use super::{Effect, Outcome};
-use crate::{status::Status, time::Instant, timeouts::Timeouts};
+use crate::{
+    status::Status,
+    time::{Instant, Ticks},
+    timeouts::Timeouts,
+    tuple::Direction,
+};
 
 /// What is remembered of a UDP flow.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +35,28 @@ impl Udp {
         Self {
             stream_from: Instant::from_ticks(word),
         }
+    }
+
+    /// What [`Self::update`] says of a flow that is in the table and stays what it is; `None` of one that
+    /// is answered now, or becomes a stream.
+    #[inline(always)]
+    pub(super) fn stay(
+        self,
+        status: Status,
+        direction: Direction,
+        now: Instant,
+        timeouts: &Timeouts,
+    ) -> Option<Ticks> {
+        // Most are that.
+        if status.contains(Status::SEEN_REPLY | Status::ASSURED) {
+            return Some(timeouts.udp_stream.get());
+        }
+        let changes = if status.contains(Status::SEEN_REPLY) {
+            now.after(self.stream_from)
+        } else {
+            direction == Direction::Reply
+        };
+        (!changes).then(|| timeouts.udp.get())
     }
 
     #[inline(always)]

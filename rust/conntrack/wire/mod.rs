@@ -56,6 +56,17 @@ impl<'a> Bytes<'a> {
         }
     }
 
+    /// The same of one that begins with `head`, which is no longer than that.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_part(head: &'a [u8], len: u32) -> Self {
+        Self {
+            head,
+            len: usize::try_from(len).unwrap_or(usize::MAX),
+            rest: &(),
+        }
+    }
+
     /// A packet that is all there.
     #[inline]
     #[must_use]
@@ -108,6 +119,12 @@ impl<'a> Bytes<'a> {
         self.rest
             .copy(offset, value.as_mut_bytes())
             .then_some(value)
+    }
+
+    /// All that lies at hand from `offset` on.
+    #[inline(always)]
+    pub(crate) fn here_from(&self, offset: usize) -> Option<&'a [u8]> {
+        self.head.get(offset..)
     }
 
     /// Bytes that lie at hand.

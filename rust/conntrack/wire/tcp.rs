@@ -116,22 +116,52 @@ pub(crate) struct Usual<'a> {
     data: u32,
 }
 
+/// One that acknowledges, with data or without, and does nothing else; not read yet.
+#[derive(Clone, Copy)]
+pub struct Acknowledgement<'a> {
+    bytes: Bytes<'a>,
+    /// Where its header begins.
+    offset: usize,
+    options: &'a [u8],
+    data: u32,
+}
+
+impl<'a> Acknowledgement<'a> {
+    /// What it says.
+    #[inline(always)]
+    pub(crate) fn view(&self) -> TcpView<'a> {
+        // It is there.
+        let header: Option<Header> = self.bytes.read_here(self.offset);
+        let (seq, ack, window) = header.map_or_else(Default::default, |header| {
+            (header.seq.get(), header.ack.get(), header.window.get())
+        });
+        TcpView {
+            segment: Segment::Ack,
+            seq: Seq::new(seq),
+            ack: Seq::new(ack),
+            acks: true,
+            window,
+            space: self.data,
+            options: Options(self.options),
+        }
+    }
+}
+
 /// Reads the segment at `offset`, if all of its header lies at hand.
 #[inline(always)]
 pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<Usual<'_>> {
     let header: Header = bytes.read_here(offset)?;
     let len = usize::from(header.data_offset >> 4).saturating_mul(4);
-    let options = bytes.at_hand(
-        offset.saturating_add(size_of::<Header>()),
-        offset.saturating_add(len),
-    )?;
-    let headers = offset
-        .saturating_add(size_of::<Header>())
-        .saturating_add(options.len());
+    let behind = bytes.here_from(offset.saturating_add(size_of::<Header>()))?;
+    // Less than a header wraps to more than there is.
+    let options = behind.get(..len.wrapping_sub(size_of::<Header>()))?;
+    // They are there, so these are no more than all bytes.
+    let headers = offset.wrapping_add(len);
     Some(Usual {
         header,
         options,
-        data: u32::try_from(bytes.len().saturating_sub(headers)).unwrap_or(u32::MAX),
+        // CAST: a packet's length is a number of 32 bits.
+        data: bytes.len().wrapping_sub(headers) as u32,
     })
 }
 
@@ -142,14 +172,19 @@ impl<'a> Usual<'a> {
         [self.header.src, self.header.dst]
     }
 
-    /// What it says, if it acknowledges, with data or without, and does nothing else.
+    /// The same, if it acknowledges, with data or without, and does nothing else; it was read from here.
     #[inline(always)]
-    pub(crate) fn acknowledgement(&self) -> Option<TcpView<'a>> {
+    pub(crate) fn acknowledgement(
+        &self,
+        bytes: Bytes<'a>,
+        offset: usize,
+    ) -> Option<Acknowledgement<'a>> {
         let plain = self.header.flags & (FIN | SYN | RST | ACK) == ACK;
-        plain.then_some(TcpView {
-            segment: Segment::Ack,
-            acks: true,
-            ..self.view(self.data)
+        plain.then_some(Acknowledgement {
+            bytes,
+            offset,
+            options: self.options,
+            data: self.data,
         })
     }
 
@@ -259,7 +294,7 @@ impl Options<'_> {
 impl Options<'_> {
     /// By how many bits windows are shifted, of a SYN that says what most do in the order in which most
     /// do: the largest segment, selective acknowledgements, timestamps, the shift. `None` says nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn usual_scale(&self) -> Option<u8> {
         match *self.0 {
             [2, 4, _, _, 4, 2, 8, 10, _, _, _, _, _, _, _, _, 1, 3, 3, scale] => {

@@ -38,7 +38,8 @@ pub(crate) fn payload(bytes: Bytes<'_>, offset: usize) -> Option<(usize, usize)>
 pub(crate) fn usual(bytes: Bytes<'_>, offset: usize) -> Option<([[u8; 2]; 2], UdpView)> {
     let header: Header = bytes.read_here(offset)?;
     let length = usize::from(header.length.get());
-    let room = bytes.len().saturating_sub(offset);
+    // The header is there, so this is no more than there is.
+    let room = bytes.len().wrapping_sub(offset);
     let view = UdpView {
         has_checksum: header.checksum.get() != 0,
     };

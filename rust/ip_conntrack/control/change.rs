@@ -121,18 +121,17 @@ fn make(
     }
     let extension = Extension::new(extras).map_err(|_| Error::NoMemory)?;
     let new = NewConn {
-        original,
-        reply,
+        original: *original,
+        reply: *reply,
         hashes,
-        state: &state.keep(),
+        state: state.keep(),
         timeout: Ticks::from_secs(seconds, HZ),
         status,
         zone,
         marks: [mark, 0],
-        extension,
         features: tracker.wanted.features(),
     };
-    net.new_conn(tracker.shared.cache(), new)
+    net.new_conn(tracker.shared.cache(), new, extension)
         .ok_or(Error::NoMemory)
 }
 

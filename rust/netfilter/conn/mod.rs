@@ -143,13 +143,21 @@ impl Glance {
         self.0 & (u64::from(others.bits()) | heard) == 0
     }
 
-    /// Whether the connection has `bits` already, and a packet gives it another timeout and changes
-    /// nothing else of it.
+    /// Whether packets can find the connection in the table, and by one key.
+    #[inline]
+    pub fn is_usual(self) -> bool {
+        let wanted = u64::from(Status::CONFIRMED.bits());
+        let looked_at = wanted | u64::from(Status::DYING.bits()) | own::APART;
+        self.0 & looked_at == wanted
+    }
+
+    /// Whether the connection has `bits` already, is in the table by one key, and a packet gives it
+    /// another timeout, of those of its namespace, and changes nothing else of it.
     #[inline]
     pub fn stays(self, bits: Status) -> bool {
         let stops = Status::FIXED_TIMEOUT | Status::DYING;
         let wanted = bits | Status::CONFIRMED;
-        let looked_at = u64::from((stops | wanted).bits()) | own::COUNTS;
+        let looked_at = u64::from((stops | wanted).bits()) | own::COUNTS | own::TIMED | own::APART;
         self.0 & looked_at == u64::from(wanted.bits())
     }
 }
@@ -281,6 +289,9 @@ impl Conn {
     /// How long it lives after a packet, if otherwise than its namespace says.
     #[inline]
     pub fn timeouts(&self) -> Option<&Timeouts> {
+        if !self.has(own::TIMED) {
+            return None;
+        }
         self.extension()?.extras().timeouts.as_ref()?.timeouts()
     }
 
@@ -336,7 +347,7 @@ impl Conn {
     /// How long it lives from its confirmation on; means something only before that.
     #[inline]
     pub fn pending_timeout(&self) -> Ticks {
-        Ticks::new(self.timeout_word().load(Ordering::Relaxed))
+        Ticks::of_u32(self.timeout_word().load(Ordering::Relaxed))
     }
 
     /// Gives it another `timeout` from `now` on, or from its confirmation on.
@@ -356,19 +367,26 @@ impl Conn {
         }
     }
 
-    /// The same of one that [`Glance::stays`].
+    /// The same of one that [`Glance::stays`] and was to expire at a time.
     #[inline]
-    pub fn restart(&self, now: Instant, timeout: Ticks) {
-        let value = now.add(timeout).as_ticks();
-        if self.timeout_word().load(Ordering::Relaxed) != value {
-            self.timeout_word().store(value, Ordering::Relaxed);
+    pub fn restart(&self, before: Instant, now: Instant, timeout: Ticks) {
+        let value = now.add(timeout);
+        if before != value {
+            self.timeout_word()
+                .store(value.as_ticks(), Ordering::Relaxed);
         }
+    }
+
+    /// Whether the time of one that is in the table is over.
+    #[inline]
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.expires().remaining(now).is_none()
     }
 
     /// Whether its time is over.
     #[inline]
     pub fn expired(&self, now: Instant) -> bool {
-        self.status().contains(Status::CONFIRMED) && self.expires().remaining(now).is_none()
+        self.status().contains(Status::CONFIRMED) && self.is_over(now)
     }
 
     /// Whether rules count it, or did.
@@ -388,6 +406,12 @@ impl Conn {
     #[inline]
     pub fn in_namespace(&self, census: &Census) -> bool {
         core::ptr::eq(self.net(), census.net())
+    }
+
+    /// Whether it is in the table by each of its tuples.
+    #[inline]
+    pub fn is_apart(&self) -> bool {
+        self.has(own::APART)
     }
 
     /// Whether packets can find it in the table.

@@ -28,25 +28,71 @@ use crate::{
     namespace::{self, Census},
 };
 
-/// Whether the eight bytes of the prefix from `at` on are written one by one when a connection is made.
-const fn is_written(at: usize) -> bool {
-    const HASH: usize = offset_of!(raw::nf_conn, tuplehash);
-    const STATUS: usize = offset_of!(raw::nf_conn, status);
-    let hash = at >= HASH && at < HASH + size_of::<[raw::nf_conntrack_tuple_hash; 2]>();
-    hash || at == STATUS
-}
+/// What is written of the prefix when a connection is made, by `Conn::new`: where, and how many bytes.
+const WRITTEN: [(usize, usize); 10] = [
+    (
+        offset_of!(raw::nf_conn, ct_general),
+        size_of::<raw::refcount_t>(),
+    ),
+    // Where locks are debugged there is more in it.
+    (offset_of!(raw::nf_conn, lock), size_of::<u32>()),
+    (offset_of!(raw::nf_conn, timeout), size_of::<u32>()),
+    #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
+    (offset_of!(raw::nf_conn, zone), size_of::<Zone>()),
+    #[cfg(not(CONFIG_NF_CONNTRACK_ZONES))]
+    (0, 0),
+    (
+        offset_of!(raw::nf_conn, tuplehash),
+        size_of::<[raw::nf_conntrack_tuple_hash; 2]>(),
+    ),
+    (offset_of!(raw::nf_conn, status), size_of::<u64>()),
+    #[cfg(CONFIG_NET_NS)]
+    (offset_of!(raw::nf_conn, ct_net), size_of::<usize>()),
+    #[cfg(not(CONFIG_NET_NS))]
+    (0, 0),
+    // A part of the state is there.
+    (offset_of!(raw::nf_conn, master), size_of::<usize>()),
+    #[cfg(all(CONFIG_NF_CONNTRACK_MARK, CONFIG_NF_CONNTRACK_SECMARK))]
+    (offset_of!(raw::nf_conn, mark), size_of::<[u32; 2]>()),
+    #[cfg(not(all(CONFIG_NF_CONNTRACK_MARK, CONFIG_NF_CONNTRACK_SECMARK)))]
+    (0, 0),
+    (offset_of!(raw::nf_conn, ext), size_of::<usize>()),
+];
+
+/// The words of the prefix of which that is not all.
+const LEFT: [bool; PREFIX / size_of::<u64>()] = {
+    let mut written = [0; PREFIX / size_of::<u64>()];
+    let mut part = 0;
+    while part < WRITTEN.len() {
+        let (mut byte, len) = WRITTEN[part];
+        let end = byte + len;
+        while byte < end {
+            written[byte / size_of::<u64>()] += 1;
+            byte += 1;
+        }
+        part += 1;
+    }
+    let mut left = [false; PREFIX / size_of::<u64>()];
+    let mut at = 0;
+    while at < left.len() {
+        left[at] = written[at] < size_of::<u64>();
+        at += 1;
+    }
+    left
+};
 
 /// What a new connection is made of.
-pub struct NewConn<'a> {
+#[derive(Clone, Copy)]
+pub struct NewConn {
     /// The tuple of its first packet.
-    pub original: &'a Tuple,
+    pub original: Tuple,
     /// The tuple that an answer will have.
-    pub reply: &'a Tuple,
+    pub reply: Tuple,
     /// The hash of both, or that of the second apart, where its zone is another or no answer would
     /// have it.
     pub hashes: (u32, Option<u32>),
     /// The protocol's state after the first packet.
-    pub state: &'a Kept,
+    pub state: Kept,
     /// How long it lives, from its confirmation on.
     pub timeout: Ticks,
     /// Bits that it starts with.
@@ -55,8 +101,6 @@ pub struct NewConn<'a> {
     pub zone: Zone,
     /// The firewall mark and the security mark.
     pub marks: [u32; 2],
-    /// What few have.
-    pub extension: Option<KBox<Extension>>,
     /// What else it has.
     pub features: Features,
 }
@@ -83,19 +127,18 @@ impl Templates {
     ) -> Option<Ref<Conn>> {
         let nothing = Tuple::new(Family::Ipv4, 0, [0; 4], [0; 2], [0; 4], [0; 2]);
         let new = NewConn {
-            original: &nothing,
-            reply: &nothing,
+            original: nothing,
+            reply: nothing,
             hashes: (0, None),
-            state: &[0; WORDS],
+            state: [0; WORDS],
             timeout: Ticks::default(),
             // Not on its way into the table: NFQUEUE drops what is, if others hold it too.
             status: Status::TEMPLATE | Status::CONFIRMED,
             zone,
             marks: [0; 2],
-            extension,
             features: Features::default(),
         };
-        Conn::new(cache, None, new)
+        Conn::new(cache, None, new, extension)
     }
 
     /// Waits for the packets and rules that have one. May sleep.
@@ -113,18 +156,23 @@ impl Drop for Templates {
 impl Conn {
     /// Makes a connection that only the caller knows; callable from any context.
     ///
-    /// `None` where there is no memory. A template has no census.
+    /// `None` where there is no memory. A template has no census. `extension` is what few have. (Apart, so that
+    /// all the rest need not be in memory.)
     #[inline(always)]
     pub(crate) fn new(
         cache: &Cache,
         census: Option<&Census>,
-        new: NewConn<'_>,
+        new: NewConn,
+        extension: Option<KBox<Extension>>,
     ) -> Option<Ref<Self>> {
         let (first, second) = new.hashes;
         let behind = new.features.account() && proto::is_large(new.original.protocol());
         let this = cache.alloc(behind, second.is_some())?;
         let bits = if second.is_some() { own::APART } else { 0 };
         let bits = if behind { bits | own::BEHIND } else { bits };
+        let timed = |extension: &KBox<Extension>| extension.extras().timeouts.is_some();
+        let timed = extension.as_ref().is_some_and(timed);
+        let bits = if timed { bits | own::TIMED } else { bits };
         let conn = this.as_ptr();
         let head = conn.cast::<raw::nf_conn>();
         // SAFETY: the memory is of the size and alignment of `Conn`, with an account behind it of
@@ -133,8 +181,8 @@ impl Conn {
         unsafe {
             // What is not written below is zero. (Volatile: or else the compiler calls memset, which
             // takes three times as long.)
-            for at in 0..PREFIX / size_of::<u64>() {
-                if !is_written(at * size_of::<u64>()) {
+            for (at, left) in LEFT.iter().enumerate() {
+                if *left {
                     conn.cast::<u64>().add(at).write_volatile(0);
                 }
             }
@@ -155,10 +203,8 @@ impl Conn {
             (&raw mut (*head).mark).write(_mark);
             #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
             (&raw mut (*head).secmark).write(_secmark);
-            (&raw mut (*head).ext).write(
-                new.extension
-                    .map_or(null_mut(), |extension| KBox::into_raw(extension).cast()),
-            );
+            (&raw mut (*head).ext)
+                .write(extension.map_or(null_mut(), |extension| KBox::into_raw(extension).cast()));
             #[cfg(CONFIG_NET_NS)]
             (&raw mut (*head).ct_net)
                 .cast::<*const raw::net>()
@@ -178,7 +224,7 @@ impl Conn {
                     .cast::<Tuple>()
                     .write(tuple.with_direction(at));
             }
-            (*conn).places().set(new.state);
+            (*conn).places().set(&new.state);
         }
         match census {
             Some(census) => census.enter(),

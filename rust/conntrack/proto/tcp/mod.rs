@@ -44,19 +44,9 @@ impl StateTimeouts {
     #[inline]
     #[must_use]
     pub fn setting(&self, state: State) -> &Setting<Ticks> {
-        let [no, ss, sr, es, fw, cw, la, tw, cl, s2] = &self.0;
-        match state {
-            State::None => no,
-            State::SynSent => ss,
-            State::SynRecv => sr,
-            State::Established => es,
-            State::FinWait => fw,
-            State::CloseWait => cw,
-            State::LastAck => la,
-            State::TimeWait => tw,
-            State::Close => cl,
-            State::SynSent2 => s2,
-        }
+        // There is one for each.
+        let [first, ..] = &self.0;
+        self.0.get(state as usize).unwrap_or(first)
     }
 }
 
@@ -256,11 +246,29 @@ impl Tcp {
         timeouts: &Timeouts,
         config: &Config,
     ) -> Option<Ticks> {
+        // A copy for each direction, where the compiler knows all places.
+        match direction {
+            Direction::Original => {
+                Self::stay_in(parts, segment, Direction::Original, timeouts, config)
+            }
+            Direction::Reply => Self::stay_in(parts, segment, Direction::Reply, timeouts, config),
+        }
+    }
+
+    /// The same in one direction.
+    #[inline(always)]
+    fn stay_in(
+        parts: Parts<'_>,
+        segment: &View<'_>,
+        direction: Direction,
+        timeouts: &Timeouts,
+        config: &Config,
+    ) -> Option<Ticks> {
         let Parts { mut ends, recent } = parts;
         let open = State::Established;
         // Both directions' tables leave it so.
         let stays = segment.segment == Segment::Ack && recent.place.state() == open;
-        if !stays || !ends.follow(segment, direction) {
+        if !stays || !ends.keep_to(segment, direction) {
             return None;
         }
         recent.count_retransmission(segment, direction);
@@ -273,6 +281,21 @@ impl Tcp {
     /// asked for by [`Self::update`], and nothing was changed.
     #[inline(always)]
     pub(super) fn advance(
+        parts: Parts<'_>,
+        segment: &View<'_>,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Option<Effect> {
+        // As in `stay`.
+        match direction {
+            Direction::Original => Self::advance_in(parts, segment, Direction::Original, context),
+            Direction::Reply => Self::advance_in(parts, segment, Direction::Reply, context),
+        }
+    }
+
+    /// The same in one direction.
+    #[inline(always)]
+    fn advance_in(
         parts: Parts<'_>,
         segment: &View<'_>,
         direction: Direction,
@@ -295,7 +318,7 @@ impl Tcp {
             let Step::To(new) = step(direction, kind, old) else {
                 return None;
             };
-            if !ends.follow(segment, direction) {
+            if !ends.keep_to(segment, direction) {
                 return None;
             }
             new
@@ -689,13 +712,15 @@ impl Recent {
         let usual = timeouts.tcp.of(state);
         let half_reset = segment.segment == Segment::Rst && state == State::Established;
         // Each is read only where it counts.
-        if self.retrans >= config.tcp_max_retrans.get() && usual > timeouts.tcp_retrans.get() {
-            return timeouts.tcp_retrans.get();
+        let retrans = || timeouts.tcp_retrans.get();
+        if self.retrans >= config.tcp_max_retrans.get() && usual > retrans() {
+            return retrans();
         }
-        if (half_reset || ends.any(Flags::UNACKNOWLEDGED))
-            && usual > timeouts.tcp_unacknowledged.get()
-        {
-            return timeouts.tcp_unacknowledged.get();
+        if half_reset || ends.any(Flags::UNACKNOWLEDGED) {
+            let unacknowledged = timeouts.tcp_unacknowledged.get();
+            if usual > unacknowledged {
+                return unacknowledged;
+            }
         }
         if self.window == 0 {
             return usual.min(timeouts.tcp_retrans.get());
@@ -989,9 +1014,14 @@ mod tests {
     #[test]
     fn the_short_way_is_gone() {
         let config = Config::defaults(250);
-        let end = |at| End::resumed(Seq::new(at), 500, Offer::read(Options::new(&[4, 2])));
+        let end = |at, acked| {
+            let mut end = End::resumed(Seq::new(at), 500, Offer::read(Options::new(&[4, 2])));
+            end.acked = Seq::new(acked);
+            end.flags = end.flags | Flags::HAS_ACKED;
+            end
+        };
         let mut tcp = Tcp {
-            ends: Ends::new(end(1000), end(u32::MAX - 50)),
+            ends: Ends::new(end(1000, u32::MAX - 50), end(u32::MAX - 50, 1000)),
             recent: Recent::new(Place::new(
                 State::Established,
                 Segment::Ack,

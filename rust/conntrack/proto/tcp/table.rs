@@ -136,34 +136,37 @@ const SERVER_FIN: Row = [IV, IV, FW, FW, LA, LA, LA, TW, CL, IV];
 const SERVER_ACK: Row = [IV, IG, SR, ES, CW, CW, TW, TW, CL, IG];
 const SERVER_RST: Row = [IV, CL, CL, CL, CL, CL, CL, CL, CL, CL];
 
+/// The rows by direction and segment, in the order of their numbers.
+static ROWS: [[Row; 6]; 2] = [
+    [
+        CLIENT_SYN,
+        CLIENT_SYNACK,
+        CLIENT_FIN,
+        CLIENT_ACK,
+        CLIENT_RST,
+        NONE,
+    ],
+    [
+        SERVER_SYN,
+        SERVER_SYNACK,
+        SERVER_FIN,
+        SERVER_ACK,
+        SERVER_RST,
+        NONE,
+    ],
+];
+
 /// What `segment`, seen in `direction`, makes of `state`.
-#[inline]
+#[inline(always)]
 #[must_use]
-pub const fn step(direction: Direction, segment: Segment, state: State) -> Step {
-    let row = match (direction, segment) {
-        (Direction::Original, Segment::Syn) => &CLIENT_SYN,
-        (Direction::Original, Segment::SynAck) => &CLIENT_SYNACK,
-        (Direction::Original, Segment::Fin) => &CLIENT_FIN,
-        (Direction::Original, Segment::Ack) => &CLIENT_ACK,
-        (Direction::Original, Segment::Rst) => &CLIENT_RST,
-        (Direction::Reply, Segment::Syn) => &SERVER_SYN,
-        (Direction::Reply, Segment::SynAck) => &SERVER_SYNACK,
-        (Direction::Reply, Segment::Fin) => &SERVER_FIN,
-        (Direction::Reply, Segment::Ack) => &SERVER_ACK,
-        (Direction::Reply, Segment::Rst) => &SERVER_RST,
-        (_, Segment::None) => &NONE,
+pub fn step(direction: Direction, segment: Segment, state: State) -> Step {
+    let [client, server] = &ROWS;
+    let rows = match direction {
+        Direction::Original => client,
+        Direction::Reply => server,
     };
-    let [no, ss, sr, es, fw, cw, la, tw, cl, s2] = *row;
-    match state {
-        State::None => no,
-        State::SynSent => ss,
-        State::SynRecv => sr,
-        State::Established => es,
-        State::FinWait => fw,
-        State::CloseWait => cw,
-        State::LastAck => la,
-        State::TimeWait => tw,
-        State::Close => cl,
-        State::SynSent2 => s2,
-    }
+    let row = rows.get(segment as usize);
+    // There is one for each.
+    let step = row.and_then(|row| row.get(state as usize));
+    step.copied().unwrap_or(Step::Invalid)
 }

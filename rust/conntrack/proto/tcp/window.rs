@@ -84,10 +84,17 @@ impl Not for Flags {
 pub(super) struct Offer(u8);
 
 impl Offer {
+    #[inline(always)]
     pub(super) fn read(options: Options<'_>) -> Self {
-        if let Some(scale) = options.usual_scale() {
-            return Self(((Flags::SCALES | Flags::SACKS).0 << 4) | (scale & SCALE));
+        match options.usual_scale() {
+            Some(scale) => Self(((Flags::SCALES | Flags::SACKS).0 << 4) | (scale & SCALE)),
+            None => Self::read_all(options),
         }
+    }
+
+    /// The same, one option after the other.
+    #[inline(never)]
+    fn read_all(options: Options<'_>) -> Self {
         let (mut flags, mut scale) = (Flags::default(), 0);
         for option in options {
             match option {
@@ -111,6 +118,9 @@ impl Offer {
     }
 }
 
+/// How far back an acknowledgement may lie at least: more than any window that does not scale.
+const LEAST: u32 = 66_000;
+
 /// The bits of a scale: the largest is 14 (RFC 7323, 2.3).
 const SCALE: u8 = 15;
 
@@ -132,6 +142,7 @@ pub(super) struct End {
 
 impl End {
     /// The end that sends the first segment seen, a SYN.
+    #[inline(always)]
     pub(super) fn first(segment: &View<'_>) -> Self {
         let mut end = Self::default();
         end.begin(segment);
@@ -139,6 +150,7 @@ impl End {
     }
 
     /// The end that a SYN asks, the first segment seen: it may send as much as is offered there.
+    #[inline(always)]
     pub(super) fn asked(segment: &View<'_>) -> Self {
         Self {
             limit: Seq::new(u32::from(segment.window).max(1)),
@@ -187,6 +199,7 @@ impl End {
     }
 
     /// Begins, or begins anew, with a SYN.
+    #[inline(always)]
     fn begin(&mut self, segment: &View<'_>) {
         self.sent = segment.end();
         self.limit = self.sent;
@@ -196,6 +209,7 @@ impl End {
 
     /// The offer of a SYN takes the place of all that was known; a SYN without options says
     /// nothing.
+    #[inline(always)]
     fn take_offer(&mut self, options: Options<'_>) {
         if !options.is_empty() {
             let offer = Offer::read(options);
@@ -386,26 +400,64 @@ impl<'a> EndsMut<'a> {
         true
     }
 
-    /// Whether a segment that is neither a SYN nor a reset fits, and nothing else is to be said of it.
-    /// If not, nothing is remembered.
+    /// Whether a segment that acknowledges lies all within what was offered, and its numbers are near to
+    /// what was seen before, as they are of nearly all. If not, nothing is remembered, and it may
+    /// fit all the same ([`Ends::fit`]): this asks for no more than there is to be known of most.
     #[inline(always)]
-    pub(super) fn follow(&mut self, segment: &View<'_>, direction: Direction) -> bool {
-        let mut sides = self.sides(direction);
-        let may_say_more = sides.of_receiver.has(Flags::SACKS) && !segment.options.say_nothing();
-        if *sides.sender_window == 0 || may_say_more {
+    pub(super) fn keep_to(&mut self, segment: &View<'_>, direction: Direction) -> bool {
+        /// So far from where distances wrap that two of them may be added.
+        const FAR: u32 = 1 << 30;
+        let Sides {
+            sender,
+            receiver,
+            sender_window,
+            receiver_window,
+            of_sender,
+            of_receiver,
+            scale,
+        } = self.sides(direction);
+        if of_receiver.has(Flags::SACKS) && !segment.options.say_nothing() {
             return false;
         }
-        let claim = claim(&sides, segment, segment.ack, State::Established);
-        let fits = misfit(&sides, &claim).is_none();
-        if fits {
-            learn(&mut sides, segment, &claim);
+        let (end, ack) = (segment.end(), segment.ack);
+        let new = end.since(sender.sent);
+        let unacknowledged = receiver.sent.since(ack);
+        let offered = !segment.seq.after(sender.limit) && !end.after(sender.limit);
+        // (A window of zero is none that was seen.)
+        let near = new < FAR
+            && *receiver_window < FAR
+            && unacknowledged <= LEAST
+            && sender_window.wrapping_sub(1) < FAR;
+        if !offered || !near || segment.window == 0 {
+            return false;
         }
-        fits
+        // As `learn` has it.
+        let window = scaled(segment, scale);
+        *sender_window = window.max(*sender_window);
+        if new != 0 {
+            sender.sent = end;
+            *of_sender = *of_sender | Flags::UNACKNOWLEDGED;
+        }
+        if !of_sender.has(Flags::HAS_ACKED) {
+            sender.acked = ack;
+            *of_sender = *of_sender | Flags::HAS_ACKED;
+        } else if ack.after(sender.acked) {
+            sender.acked = ack;
+        }
+        let limit = ack.add(window);
+        if limit.after(receiver.limit.back(1)) {
+            receiver.limit = limit;
+        }
+        if unacknowledged == 0 {
+            *of_receiver = *of_receiver & !Flags::UNACKNOWLEDGED;
+        }
+        true
     }
 }
 
 impl Ends {
     /// Two ends.
+    #[inline(always)]
     pub(super) fn new(original: End, reply: End) -> Self {
         let mut ends = Self::default();
         ends.set(Direction::Original, original, reply);
@@ -435,7 +487,7 @@ impl Ends {
     }
 
     /// Keeps what they are now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set(&mut self, direction: Direction, sender: End, receiver: End) {
         let (original, reply) = match direction {
             Direction::Original => (sender, receiver),
@@ -614,7 +666,7 @@ fn introduce(
 /// The window of a segment that is no SYN, in bytes.
 #[inline(always)]
 fn scaled(segment: &View<'_>, scale: u8) -> u32 {
-    u32::from(segment.window) << scale.min(MOST_SCALE)
+    u32::from(segment.window) << (scale & SCALE)
 }
 
 /// Reads a segment as its sender means it.
@@ -656,8 +708,6 @@ enum Misfit {
 /// Where a segment lies; `None`: within the windows.
 #[inline(always)]
 fn misfit(sides: &Sides<'_>, claim: &Claim) -> Option<Misfit> {
-    /// How far back an acknowledgement may lie at least: more than any window that does not scale.
-    const LEAST: u32 = 66_000;
     let Sides {
         sender, receiver, ..
     } = sides;
@@ -722,9 +772,13 @@ fn learn(sides: &mut Sides<'_>, segment: &View<'_>, claim: &Claim) {
         sender.sent = claim.end;
         **of_sender = **of_sender | Flags::UNACKNOWLEDGED;
     }
-    if segment.acks && (!of_sender.has(Flags::HAS_ACKED) || claim.ack.after(sender.acked)) {
-        sender.acked = claim.ack;
-        **of_sender = **of_sender | Flags::HAS_ACKED;
+    if segment.acks {
+        if !of_sender.has(Flags::HAS_ACKED) {
+            sender.acked = claim.ack;
+            **of_sender = **of_sender | Flags::HAS_ACKED;
+        } else if claim.ack.after(sender.acked) {
+            sender.acked = claim.ack;
+        }
     }
     if **receiver_window != 0 && claim.end.after(sender.limit) {
         // It took more than it had offered.
@@ -737,5 +791,78 @@ fn learn(sides: &mut Sides<'_>, segment: &View<'_>, claim: &Claim) {
     }
     if claim.ack == receiver.sent {
         **of_receiver = **of_receiver & !Flags::UNACKNOWLEDGED;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use zerocopy::transmute;
+
+    /// A number near `base`, on either side, near where distances wrap, or anywhere.
+    fn near(base: u32) -> impl Strategy<Value = u32> {
+        prop_oneof![
+            4 => (0_u32..200_000).prop_map(move |by| base.wrapping_add(by).wrapping_sub(100_000)),
+            2 => (0_u32..3).prop_map(move |by| base.wrapping_add(by).wrapping_sub(1)),
+            1 => (0_u32..5).prop_map(move |by| base.wrapping_add(0x3fff_fffe + by)),
+            1 => (0_u32..5).prop_map(move |by| base.wrapping_add(0x7fff_fffe + by)),
+            1 => any::<u32>(),
+        ]
+    }
+
+    type Case = ([u32; 6], [u32; 2], u32, [u32; 2], u32, u16);
+
+    fn state_and_segment() -> impl Strategy<Value = Case> {
+        any::<u32>().prop_flat_map(|base| {
+            let numbers = || near(base);
+            (
+                [
+                    numbers(),
+                    numbers(),
+                    numbers(),
+                    numbers(),
+                    numbers(),
+                    numbers(),
+                ],
+                [near(100_000), near(100_000)],
+                any::<u32>(),
+                [numbers(), numbers()],
+                near(100_000),
+                any::<u16>(),
+            )
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// What keeps to what was offered follows, and the same is remembered of it.
+        #[test]
+        fn who_keeps_to_it_follows((kept, windows, about, [seq, ack], space, window) in state_and_segment()) {
+            let segment = View {
+                segment: Segment::Ack,
+                seq: Seq::new(seq),
+                ack: Seq::new(ack),
+                acks: true,
+                window,
+                space,
+                options: Options::new(&[]),
+            };
+            for direction in [Direction::Original, Direction::Reply] {
+                let (mut one, mut other) = ((kept, windows, about), (kept, windows, about));
+                let keeps = EndsMut::within(&mut one.0, &mut one.1, &mut one.2).keep_to(&segment, direction);
+                if keeps {
+                    let mut ends = Ends {
+                        kept: transmute!(other.0),
+                        windows: other.1,
+                        about: transmute!(other.2),
+                    };
+                    prop_assert_eq!(ends.fit(&segment, direction, State::Established), Fit::In);
+                    other = (transmute!(ends.kept), ends.windows, transmute!(ends.about));
+                }
+                prop_assert_eq!(one, other);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 use conntrack::{
-    packet::{self, Bytes, Class, Packet, Segment, Tcp, Transport, Ways},
+    packet::{self, Bytes, Class, Header, Packet, Segment, Tcp, Transport, Ways},
     proto::{self, Before, Effect, Kept, Outcome, Places, Question, State, WORDS},
     reason::Reason,
     status::Status,
@@ -171,7 +171,9 @@ struct Short;
 impl<'a> Ways<'a> for Short {
     type End = (Tuple, Transport<'a>);
 
-    fn flow(self, tuple: Tuple, transport: Transport<'a>) -> Self::End {
+    fn flow(self, tuple: Tuple, header: impl Header<'a>) -> Self::End {
+        let transport = header.read();
+        assert_eq!(header.has_lock(), transport.has_lock());
         (tuple, transport)
     }
 
@@ -320,7 +322,7 @@ impl Entry {
             self.state = State::kept(&tuple, self.state.keep());
         }
         let transport = packet.transport();
-        let settled = proto::settled(transport, direction) | Status::CONFIRMED;
+        let settled = proto::settled(transport.has_lock()) | Status::CONFIRMED;
         let stays = self.status.contains(settled);
         let stayed = stays
             .then(|| self.shortly(transport, direction, before, stay))
