@@ -38,6 +38,55 @@ def test_fragments_v6_reach_rules_whole(tracker):
         w.check_equal([int(line.split()[0]) > 0 for line in lines], [True, False], "NEW, INVALID")
 
 
+def counted(world, command, chain):
+    """How many packets each rule of a chain has counted."""
+    return [int(line.split()[0]) for line in world.firewall(f"{command} -L {chain} -v -n -x").splitlines()[2:]]
+
+
+def test_fragments_that_nobody_tracks_stay_apart(tracker):
+    """A rule that is asked before fragments are put together leaves them as they are."""
+    modules = ("iptable_raw", "ip6table_raw")
+    for module in modules:
+        w.sh(f"rmmod {module} 2>/dev/null; modprobe {module} raw_before_defrag=1")
+    try:
+        with w.World(tracker) as world:
+            whole = w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 1234, 4321, bytes(8192))
+            src, dst = w.GHOST_CLIENT6, w.GHOST_SERVER6
+            whole6 = w.ip(src, dst) / IPv6ExtHdrFragment(id=7) / w.UDP(sport=1234, dport=4321) / Raw(bytes(4096))
+            for command, parts in (
+                ("iptables-legacy", fragment(whole, fragsize=1400)),
+                ("ip6tables-legacy", fragment6(whole6, 1280)),
+            ):
+                world.firewall(f"{command} -t raw -A PREROUTING -i inner -j CT --notrack")
+                world.firewall(f"{command} -A FORWARD -m state --state UNTRACKED")
+                world.firewall(f"{command} -A FORWARD -m state ! --state UNTRACKED")
+                for part in parts:
+                    world.client.send(part)
+                w.time.sleep(0.3)
+                w.check_equal(counted(world, command, "FORWARD"), [len(parts), 0], f"{command}: UNTRACKED, others")
+            w.check_equal(world.lines("udp"), [], "entries")
+    finally:
+        for module in modules:
+            w.sh(f"rmmod {module}", check=False)
+
+
+def test_fragments_that_a_socket_keeps_apart(tracker):
+    """What a program sends in pieces, and wants to leave in pieces (IP_NODEFRAG), belongs to no connection."""
+    IP_NODEFRAG = 22
+    with w.World(tracker) as world:
+        world.firewall("iptables-legacy -A OUTPUT -p udp -m state --state INVALID")
+        world.firewall("iptables-legacy -A OUTPUT -p udp -m state ! --state INVALID")
+        whole = w.ip("192.168.1.10", w.SERVER) / w.UDP(sport=1234, dport=4321) / Raw(bytes(4096))
+        parts = [bytes(part) for part in fragment(whole, fragsize=1200)]
+        for keeps, counts in ((1, [len(parts), 0]), (0, [len(parts), 1])):
+            sender = world.socket("firewall", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+            sender.setsockopt(socket.IPPROTO_IP, IP_NODEFRAG, keeps)
+            for part in parts:
+                sender.sendto(part, (w.SERVER, 0))
+            w.check_equal(counted(world, "iptables-legacy", "OUTPUT"), counts, f"IP_NODEFRAG {keeps}: INVALID, others")
+        w.check_equal(len(world.lines("sport=1234", "dport=4321")), 1, "entries")
+
+
 def test_big_ping(tracker):
     with w.World(tracker) as world:
         w.sh(f"ip netns exec client ping -c 1 -W 10 -s 8192 {w.SERVER}")
