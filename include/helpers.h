@@ -64,7 +64,9 @@ void ipct_work_init(struct kthread_work *work, void (*run)(struct kthread_work *
 bool ipct_keeps_fragments(const struct sk_buff *skb);
 /* Whether a packet is on its way through a bridge. */
 bool ipct_on_bridge(const struct sk_buff *skb);
-/* Takes a fragment of an IPv4 packet; false where it was the last that was missing, and is all of it now. */
+/* Takes a fragment of an IPv4 packet: true if it waits for others or was dropped, and is not the caller's any
+ * more; false if it was the last that was missing, and is all of the packet now.
+ */
 bool ipct_gather(struct net *net, struct sk_buff *skb, u32 user);
 
 void ipct_delayed_work_init(struct delayed_work *work,

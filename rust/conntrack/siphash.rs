@@ -33,8 +33,8 @@ impl Fold {
         let first = product(a.wrapping_add(k), b.wrapping_add(l));
         let second = product(c.wrapping_add(m), d.wrapping_add(n));
         let sum = first.wrapping_add(second);
-        // CAST: the low half and the high half. That the products differ is as unlikely by any given
-        // difference as not at all, so a word may be added.
+        // CAST: the low half and the high half. NH is almost delta-universal: any one difference of two sums
+        // is as unlikely as none, so the fifth word may be added.
         [sum as u64, ((sum >> u64::BITS) as u64).wrapping_add(e)]
     }
 }

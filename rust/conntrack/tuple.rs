@@ -412,7 +412,8 @@ impl Tuple {
     }
 }
 
-fn invert_icmp([kind, code]: [u8; 2], answer: fn(u8) -> Option<u8>) -> Option<[u8; 2]> {
+#[inline(always)]
+fn invert_icmp([kind, code]: [u8; 2], answer: impl Fn(u8) -> Option<u8>) -> Option<[u8; 2]> {
     Some([answer(kind)?, code])
 }
 

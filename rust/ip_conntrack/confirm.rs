@@ -14,21 +14,36 @@ const ROUNDS: usize = 4;
 /// A packet at its last hook, unless there is nothing to do.
 #[inline(never)]
 pub(crate) fn packet(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
+    if let Some((conn, ctinfo)) = skb.attached_any() {
+        let unheard = conn.glance().begins_unheard() && conn.session().is_none();
+        if unheard && starts(ctinfo) {
+            if let Some(conn) = conn.hold() {
+                return insert(net, skb, conn, ctinfo, read);
+            }
+        }
+    }
+    other(net, skb, read)
+}
+
+/// Whether a packet starts its connection. An ICMP error or a reset of our own goes the other way: it starts
+/// nothing.
+#[inline]
+fn starts(ctinfo: CtInfo) -> bool {
+    ctinfo.direction() == Direction::Original
+}
+
+/// A packet of a connection that is in the table, or of which somebody hears or reads.
+#[cold]
+#[inline(never)]
+fn other(net: &Net<Namespace>, skb: &mut Skb, read: ReadSide<'_>) -> Verdict {
     let Attached::Conn(conn, ctinfo) = skb.attached() else {
         return Verdict::Accept;
     };
-    // An ICMP error or a reset of our own goes the other way: it starts nothing.
-    let starts = ctinfo.direction() == Direction::Original;
-    if starts && conn.glance().begins_unheard() && conn.session().is_none() {
-        if let Some(conn) = conn.hold() {
-            return insert(net, skb, conn, ctinfo, read);
-        }
-    }
     let status = conn.status();
     if status.contains(Status::CONFIRMED) {
         return finish(net, skb, read);
     }
-    if !starts {
+    if !starts(ctinfo) {
         return Verdict::Accept;
     }
     match conn.hold() {

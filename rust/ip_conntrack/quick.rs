@@ -52,7 +52,7 @@ enum Met {
     Known(Ref<Conn>, Direction),
     /// No connection knows its tuple (in numbers, which need not be in memory), which has that hash.
     Unknown(u32, Numbers),
-    /// Its connection is over, or just being destroyed.
+    /// Its connection is over, or just being destroyed, or to be found otherwise.
     Over,
     /// A TCP segment that does something else than to acknowledge, or that no connection knows.
     Segment,
@@ -81,6 +81,9 @@ impl<'a> Ways<'a> for Quick<'a, '_> {
                 true => Met::Segment,
                 false => Met::Unknown(hash, tuple.to_numbers()),
             };
+        };
+        let Some(direction) = direction else {
+            return Met::Over;
         };
         let Some(conn) = seen.get() else {
             return Met::Over;
@@ -188,9 +191,11 @@ impl<'a> Ways<'a> for Segments<'a, '_> {
             .hash(net, zone.id(Direction::Original), &tuple);
         let found = tracker.shared.meet(net, zone, &tuple, hash, &read);
         if let Some((seen, direction)) = found {
-            return match seen.get() {
-                Some(conn) => advance(self.context, conn, direction, &Transport::Tcp(segment)),
-                None => Left::Everything,
+            return match (seen.get(), direction) {
+                (Some(conn), Some(direction)) => {
+                    advance(self.context, conn, direction, &Transport::Tcp(segment))
+                }
+                _ => Left::Everything,
             };
         }
         if segment.segment == Segment::Syn {

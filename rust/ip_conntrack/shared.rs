@@ -11,7 +11,7 @@ use kernel::{
     prelude::*,
     sync::{rcu, Arc},
 };
-use netfilter::{Cache, Conn, Connections, HashKey, Net, Packets, ReadSide, Templates};
+use netfilter::{Cache, Conn, Connections, FirstLook, HashKey, Net, Packets, ReadSide, Templates};
 use rcu_table::{Insert, Ref, Seen};
 
 use crate::{
@@ -168,7 +168,7 @@ impl Shared {
     ) -> (u32, Option<u32>) {
         let hash = self.hash(net, zone.id(Direction::Original), original);
         let other = self.hash(net, zone.id(Direction::Reply), reply);
-        // Who meets a connection by one hash relies on it that the one tuple is the inverse of the other.
+        // Of one that is in the table by one hash one tuple is the inverse of the other: `meet` relies on that.
         let alike = other == hash && original.invert().is_some_and(|inverse| inverse.is(reply));
         (hash, (!alike).then_some(other))
     }
@@ -214,8 +214,8 @@ impl Shared {
         self.find_by(net, zone, tuple, self.hash(net, reply, tuple), read)
     }
 
-    /// The connection that has `tuple`, live or not: the caller looks at that. The zone counts in both
-    /// directions or in none.
+    /// The first connection with a hash, live or not, and the direction in it of packets with `tuple`: the
+    /// caller looks at the rest. The zone counts in both directions or in none.
     #[inline(always)]
     pub(crate) fn meet<'a>(
         &'a self,
@@ -224,13 +224,14 @@ impl Shared {
         tuple: &Tuple,
         hash: u32,
         read: &'a ReadSide<'_>,
-    ) -> Option<(Seen<'a, Conn>, Direction)> {
-        let packets = Packets::<true> {
+    ) -> Option<(Seen<'a, Conn>, Option<Direction>)> {
+        let census = net.census();
+        let packets = Packets {
             tuple,
             zone,
-            census: net.census(),
+            census,
         };
-        self.table().seek(hash, read, packets)
+        self.table().seek(hash, read, FirstLook(packets))
     }
 
     #[inline(always)]
@@ -242,7 +243,7 @@ impl Shared {
         hash: u32,
         read: ReadSide<'_>,
     ) -> Option<(Ref<Conn>, Direction)> {
-        let packets = Packets::<false> {
+        let packets = Packets {
             tuple,
             zone,
             census: net.census(),
@@ -268,7 +269,7 @@ impl Shared {
     /// # Errors
     ///
     /// It comes back where one of its tuples is taken, or where it was put in before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&self, conn: Ref<Conn>, read: ReadSide<'_>) -> Result<(), Insert<Conn>> {
         let over = netfilter::now().add(conn.pending_timeout());
         if self.table().insert(conn, &read)? > self.0.limit.get() {

@@ -5,14 +5,14 @@ space := $(empty) $(empty)
 alternatives = $(subst $(space),|,$(strip $(1)))
 
 raw_types := sk_buff net nf_hook_ops nf_hook_state nf_conn nf_ct_ext nf_ct_ext_id nf_conn_labels nf_conntrack_zone nf_conntrack_tuple nf_ct_hook \
-	nf_sockopt_ops ip_defrag_users ip6_defrag_users pernet_operations proc_ops seq_file seq_operations inode file \
+	nf_sockopt_ops nf_defrag_hook ip_defrag_users ip6_defrag_users pernet_operations proc_ops seq_file seq_operations inode file \
 	kmem_cache delayed_work kthread_work kthread_worker callback_head sock inet_sock sockaddr_in sockaddr_in6 spinlock_t \
 	siphash_key_t xt_match xt_target xt_action_param xt_mtchk_param xt_tgchk_param \
 	ctl_table ctl_table_header xt_mtdtor_param xt_tgdtor_param nf_conntrack nf_inet_hooks nf_ip_hook_priorities \
 	nfnetlink_subsystem nfnl_callback nfnl_callback_type nfnl_info nlmsghdr nfgenmsg nla_policy nla_policy_validation \
 	netlink_callback netlink_dump_control nfnetlink_groups nfnl_ct_hook nlattr
 
-raw_vars := init_net jiffies nf_ctnetlink_has_listener nf_ct_hook nfnl_ct_hook \
+raw_vars := init_net jiffies nf_ctnetlink_has_listener nf_ct_hook nfnl_ct_hook nf_defrag_v6_hook \
 	NFPROTO_.* PACKET_HOST PACKET_MULTICAST NF_INET_.* NF_IP_PRI_.* NF_ACCEPT NF_DROP NF_STOLEN NLA_.* CHECKSUM_UNNECESSARY CHECKSUM_PARTIAL ENOBUFS EINPROGRESS EAGAIN SO_ORIGINAL_DST IPCT_.*
 
 raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_sockopt nf_unregister_sockopt \

@@ -35,6 +35,12 @@ const FUNCTION: &core::ffi::CStr = c"nf_ct_frag6_gather";
 /// module need not link to that one, which not every kernel has.
 pub(crate) struct Gatherer(());
 
+/// Whether that module is there, and has begun to work: it announces itself in the kernel proper.
+fn is_announced() -> bool {
+    // SAFETY: an RCU pointer of the kernel proper, read once and whole.
+    !unsafe { (&raw const raw::nf_defrag_v6_hook).read_volatile() }.is_null()
+}
+
 impl Gatherer {
     /// Holds that module, and has it loaded before. May sleep, and runs modprobe: not under locks that
     /// loading a module takes.
@@ -44,11 +50,15 @@ impl Gatherer {
     /// `ENOENT` where it is not there.
     pub(crate) fn hold() -> Result<Self> {
         if cfg!(CONFIG_IPV6) {
-            // SAFETY: plain calls with strings that end in NUL.
-            let function = unsafe {
-                raw::ipct_request_module(MODULE.as_char_ptr());
-                raw::__symbol_get(FUNCTION.as_char_ptr())
-            };
+            if !is_announced() {
+                // SAFETY: a plain call with a string that ends in NUL. Whether it helped is seen below.
+                unsafe { raw::ipct_request_module(MODULE.as_char_ptr()) };
+            }
+            let mut function = null_mut();
+            if is_announced() {
+                // SAFETY: as above; what it gives is held until `drop`.
+                function = unsafe { raw::__symbol_get(FUNCTION.as_char_ptr()) };
+            }
             if function.is_null() {
                 pr_err!("fragments cannot be put together: module nf_defrag_ipv6 is not there\n");
                 return Err(ENOENT);
@@ -85,7 +95,7 @@ pub(crate) unsafe extern "C" fn hook<const V4: bool>(
         if V4 {
             !skb.is_fragment()
         } else {
-            // Of others one may be behind an extension header.
+            // A fragment header may follow an extension header, but none of these.
             let next = skb.next_header();
             matches!(next, protocol::TCP | protocol::UDP | protocol::ICMPV6)
         }

@@ -135,9 +135,6 @@ const GATHER: raw::nf_ip_hook_priorities = raw::nf_ip_hook_priorities_NF_IP_PRI_
 const TRACK: raw::nf_ip_hook_priorities = raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK;
 const CONFIRM: raw::nf_ip_hook_priorities = raw::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK_CONFIRM;
 
-/// How many hooks a namespace has.
-pub(crate) const COUNT: usize = 12;
-
 /// What a hook is for.
 enum Task {
     Gather,
@@ -145,9 +142,12 @@ enum Task {
     Confirm,
 }
 
-/// The table of hooks of a namespace: fragments first, then tracking, confirmation last, in both families.
-/// The priorities are those of `nf_ip_hook_priorities`, the same numbers for IPv6.
-pub(crate) fn table<T: Tracker>(net: NonNull<Net<T>>) -> [raw::nf_hook_ops; COUNT] {
+/// The hooks of a namespace, in both families: those that put fragments together, which come first and go
+/// last, and those that track and confirm. The priorities are those of `nf_ip_hook_priorities`, the same
+/// numbers for IPv6.
+pub(crate) fn tables<T: Tracker>(
+    net: NonNull<Net<T>>,
+) -> ([raw::nf_hook_ops; 4], [raw::nf_hook_ops; 8]) {
     let op = |v4: bool, hooknum: c_uint, task: Task| {
         let (hook, priority): (raw::nf_hookfn, _) = match (task, v4) {
             (Task::Gather, true) => (Some(defrag::hook::<true>), GATHER),
@@ -172,20 +172,23 @@ pub(crate) fn table<T: Tracker>(net: NonNull<Net<T>>) -> [raw::nf_hook_ops; COUN
             ..Default::default()
         }
     };
-    [
+    let gather = [
         op(true, PRE_ROUTING, Task::Gather),
         op(true, LOCAL_OUT, Task::Gather),
+        op(false, PRE_ROUTING, Task::Gather),
+        op(false, LOCAL_OUT, Task::Gather),
+    ];
+    let track = [
         op(true, PRE_ROUTING, Task::Track),
         op(true, LOCAL_OUT, Task::Track),
         op(true, POST_ROUTING, Task::Confirm),
         op(true, LOCAL_IN, Task::Confirm),
-        op(false, PRE_ROUTING, Task::Gather),
-        op(false, LOCAL_OUT, Task::Gather),
         op(false, PRE_ROUTING, Task::Track),
         op(false, LOCAL_OUT, Task::Track),
         op(false, POST_ROUTING, Task::Confirm),
         op(false, LOCAL_IN, Task::Confirm),
-    ]
+    ];
+    (gather, track)
 }
 
 /// The context of a call of the kernel.
@@ -248,7 +251,7 @@ unsafe extern "C" fn confirm_hook<T: Tracker, const V4: bool>(
 ///
 /// As for `track_hook`.
 #[inline(never)]
-unsafe extern "C" fn confirm<T: Tracker, const V4: bool>(
+unsafe fn confirm<T: Tracker, const V4: bool>(
     private: *mut c_void,
     skb: *mut raw::sk_buff,
     state: *const raw::nf_hook_state,

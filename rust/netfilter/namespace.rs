@@ -238,35 +238,33 @@ struct Life<T: Tracker> {
     net: NonNull<Net<T>>,
     settings: Option<Settings<T>>,
     files: Option<proc::Files<T>>,
-    hooks: Option<Hooks>,
+    hooks: Option<Hooks<8>>,
+    /// Those that put fragments together.
+    gather: Option<Hooks<4>>,
 }
 
-/// The hooks of a namespace.
-struct Hooks {
-    ops: KBox<[raw::nf_hook_ops; hook::COUNT]>,
+/// Some hooks of a namespace.
+struct Hooks<const N: usize> {
+    ops: KBox<[raw::nf_hook_ops; N]>,
     net: NonNull<raw::net>,
 }
 
-impl Hooks {
-    fn register<T: Tracker>(raw_net: NonNull<raw::net>, net: NonNull<Net<T>>) -> Result<Self> {
+impl<const N: usize> Hooks<N> {
+    fn register(net: NonNull<raw::net>, ops: [raw::nf_hook_ops; N]) -> Result<Self> {
         let mut hooks = Self {
-            ops: KBox::new(hook::table::<T>(net), GFP_KERNEL)?,
-            net: raw_net,
+            ops: KBox::new(ops, GFP_KERNEL)?,
+            net,
         };
         // SAFETY: the array stays where it is until `drop` takes it back.
         to_result(unsafe {
-            raw::nf_register_net_hooks(
-                raw_net.as_ptr(),
-                hooks.ops.as_mut_ptr(),
-                hook::COUNT as c_uint,
-            )
+            raw::nf_register_net_hooks(net.as_ptr(), hooks.ops.as_mut_ptr(), N as c_uint)
         })
         .inspect_err(|_| hooks.net = NonNull::dangling())
         .map(|()| hooks)
     }
 }
 
-impl Drop for Hooks {
+impl<const N: usize> Drop for Hooks<N> {
     /// After this, packets that are in a hook are let go by a grace period, queued ones dropped.
     fn drop(&mut self) {
         if self.net == NonNull::dangling() {
@@ -274,11 +272,7 @@ impl Drop for Hooks {
         }
         // SAFETY: registered by `register` with this very array.
         unsafe {
-            raw::nf_unregister_net_hooks(
-                self.net.as_ptr(),
-                self.ops.as_mut_ptr(),
-                hook::COUNT as c_uint,
-            )
+            raw::nf_unregister_net_hooks(self.net.as_ptr(), self.ops.as_mut_ptr(), N as c_uint)
         };
     }
 }
@@ -524,11 +518,14 @@ fn switch_on<T: Tracker>(
             settings: None,
             files: None,
             hooks: None,
+            gather: None,
         },
         GFP_KERNEL,
     )?;
     life.settings = Some(Settings::create(raw_net, kept)?);
-    life.hooks = Some(Hooks::register::<T>(raw_net, kept)?);
+    let (gather, track) = hook::tables::<T>(kept);
+    life.gather = Some(Hooks::register(raw_net, gather)?);
+    life.hooks = Some(Hooks::register(raw_net, track)?);
     life.files = Some(proc::Files::create(raw_net, kept)?);
     Ok(life)
 }
@@ -572,6 +569,7 @@ unsafe extern "C" fn pre_exit<T: Tracker>(net: *mut raw::net) {
             life.settings = None;
             life.files = None;
             life.hooks = None;
+            life.gather = None;
         }
     }
 }

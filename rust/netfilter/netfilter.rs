@@ -64,7 +64,8 @@ pub use self::{
     slot::{Filled, Slot},
     sockopt::OriginalDst,
     table::{
-        buckets, default_buckets, new_heads, new_table, Connections, Packets, Store, Table, LOCKS,
+        buckets, default_buckets, new_heads, new_table, Connections, FirstLook, Packets, Store,
+        Table, LOCKS,
     },
     tally::Tally,
     time::{has_listener, now, real_ns, HZ},

@@ -179,7 +179,7 @@ impl Skb {
     ///
     /// # Safety
     ///
-    /// That must lie at hand, as at the hooks all of the header does that each packet has.
+    /// They must lie at hand, as at the hooks the least header of the packet's family does.
     #[inline(always)]
     unsafe fn network<T>(&self, offset: usize) -> T {
         let skb = self.raw();
@@ -326,23 +326,27 @@ impl Skb {
     /// What was said of the packet before.
     #[inline]
     pub fn attached(&self) -> Attached<'_> {
+        match self.attached_any() {
+            Some((conn, _)) if conn.status().contains(Status::TEMPLATE) => Attached::Template(conn),
+            Some((conn, info)) => Attached::Conn(conn, info),
+            // SAFETY: a plain field of a valid packet.
+            None if unsafe { (*self.raw())._nfct } == usize::from(CtInfo::Untracked.bits()) => {
+                Attached::Untracked
+            }
+            None => Attached::None,
+        }
+    }
+
+    /// Its connection, or its template.
+    #[inline]
+    pub fn attached_any(&self) -> Option<(&Conn, CtInfo)> {
         // SAFETY: a plain field of a valid packet.
         let word = unsafe { (*self.raw())._nfct };
-        let info = CtInfo::from_bits((word & INFO) as u8);
-        match (NonNull::new((word & !INFO) as *mut Conn), info) {
-            (None, Some(CtInfo::Untracked)) => Attached::Untracked,
-            (Some(conn), Some(info)) => {
-                // SAFETY: while this module is loaded every pointer there is one of its own, and
-                // the packet holds a count.
-                let conn = unsafe { &*conn.as_ptr() };
-                if conn.status().contains(Status::TEMPLATE) {
-                    Attached::Template(conn)
-                } else {
-                    Attached::Conn(conn, info)
-                }
-            }
-            _ => Attached::None,
-        }
+        let info = CtInfo::from_bits((word & INFO) as u8)?;
+        let conn = NonNull::new((word & !INFO) as *mut Conn)?;
+        // SAFETY: while this module is loaded every pointer there is one of its own, and the packet holds a
+        // count.
+        Some((unsafe { &*conn.as_ptr() }, info))
     }
 
     /// Whether nothing was said of it so far.
@@ -358,7 +362,7 @@ impl Skb {
         // SAFETY: a plain field of a valid packet.
         let word = unsafe { (*self.raw())._nfct };
         NonNull::new((word & !INFO) as *mut Conn).is_none_or(|conn| {
-            // SAFETY: as in `attached`.
+            // SAFETY: as in `attached_any`.
             unsafe { conn.as_ref() }.is_quiet()
         })
     }

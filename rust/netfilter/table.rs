@@ -102,9 +102,8 @@ pub fn default_buckets() -> u32 {
     }
 }
 
-/// Packets of a tuple, in a zone of a namespace. Of a connection they find their direction in it, if it is
-/// live, and is met by that key in that direction; of `ANY` whatever it is (`Glance::stays` tells the rest).
-pub struct Packets<'a, const ANY: bool = false> {
+/// Packets of a tuple, in a zone of a namespace. Of a connection they find their direction in it.
+pub struct Packets<'a> {
     /// Their tuple.
     pub tuple: &'a Tuple,
     /// Their zone.
@@ -113,30 +112,48 @@ pub struct Packets<'a, const ANY: bool = false> {
     pub census: &'a Census,
 }
 
-impl<const ANY: bool> Sought<Conn> for Packets<'_, ANY> {
+impl Packets<'_> {
+    /// Whether a connection is of their namespace, and of their zone in a direction.
+    #[inline(always)]
+    fn are_with(&self, conn: &Conn, at: Direction) -> bool {
+        (conn.zone() == self.zone || conn.zone().id(at) == self.zone.id(at))
+            && conn.in_namespace(self.census)
+    }
+}
+
+impl Sought<Conn> for Packets<'_> {
     type Found = Direction;
 
     #[inline(always)]
     fn is(&self, conn: &Conn, key: Key) -> Option<Direction> {
-        let Self {
-            tuple,
-            zone,
-            census,
-        } = *self;
-        let is = |at| conn.tuple(at).is(&tuple.with_direction(at));
-        let at = if ANY {
-            let both = [Direction::Original, Direction::Reply].map(|at| conn.tuple(at));
-            tuple.direction_in(both)?
-        } else if key == Key::First && is(Direction::Original) {
+        let is = |at| conn.tuple(at).is(&self.tuple.with_direction(at));
+        let at = if key == Key::First && is(Direction::Original) {
             Direction::Original
         } else if conn.is_met_in_reply(key) && is(Direction::Reply) {
             Direction::Reply
         } else {
             return None;
         };
-        let same = (conn.zone() == zone || conn.zone().id(at) == zone.id(at))
-            && conn.in_namespace(census)
-            && (ANY || conn.is_live());
-        same.then_some(at)
+        (self.are_with(conn, at) && conn.is_live()).then_some(at)
+    }
+}
+
+/// The same, for a first look: of whatever connection has their hash, live or not. `Glance::stays` and
+/// `Glance::is_usual` tell what it is.
+pub struct FirstLook<'a>(pub Packets<'a>);
+
+impl Sought<Conn> for FirstLook<'_> {
+    /// `None`: it has their hash, but not their tuples and zone, or one of its tuples is not the inverse of the
+    /// other. That is rare, and [`Packets`] have to be asked.
+    type Found = Option<Direction>;
+
+    #[inline(always)]
+    fn is(&self, conn: &Conn, _: Key) -> Option<Option<Direction>> {
+        let both = [Direction::Original, Direction::Reply].map(|at| conn.tuple(at));
+        // (No closures: the compiler keeps them apart.)
+        match self.0.tuple.direction_in(both) {
+            Some(at) if self.0.are_with(conn, at) => Some(Some(at)),
+            _ => Some(None),
+        }
     }
 }

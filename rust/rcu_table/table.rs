@@ -215,6 +215,7 @@ impl<E: Node, S: Storage> Table<E, S> {
     /// # Errors
     ///
     /// The entry comes back where one of its keys is taken, or where it was put in before.
+    #[inline(always)]
     pub fn insert<G: ReadSide>(&self, entry: Ref<E>, _read: &G) -> Result<u32, Insert<E>> {
         let second = entry.second();
         let held = self.lock(&entry, second);

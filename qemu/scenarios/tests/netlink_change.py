@@ -85,6 +85,24 @@ def test_made_connections_live(tracker):
         w.check("[UNREPLIED]" not in line, f"an answer by the reply tuple: {line}")
 
 
+def test_packets_find_one_with_answers_from_elsewhere(tracker):
+    """The same of packets whose checksum is not looked at, which are read in a shorter way."""
+    with w.World(tracker) as world:
+        world.firewall("sysctl -q -w net.netfilter.nf_conntrack_checksum=0")
+        for protocol, more in (("udp", ""), ("tcp", "--state SYN_SENT")):
+            world.firewall(f"conntrack -I {FLOW} -r 192.168.1.11 -q 192.168.1.6 -p {protocol} --sport 9 --dport 53 "
+                           f"--reply-port-src 53 --reply-port-dst 99 -t 600 {more}")
+        world.firewall("iptables-legacy -t mangle -A PREROUTING -m conntrack --ctstate NEW --ctreplsrc 192.168.1.11 --ctrepldst 192.168.1.6")
+        world.client.send(w.udp(C, S, 9, 53))
+        world.client.send(w.tcp(C, S, 9, 53, "S", seq=1))
+        (counted,) = world.firewall("iptables-legacy -t mangle -L PREROUTING -v -n -x").splitlines()[2:]
+        w.check_equal(counted.split()[0], "2", "packets that go the way of what was made")
+        world.server.send(w.udp(S, w.CLIENT, 53, 99))
+        (line,) = world.lines("udp")
+        w.check("[UNREPLIED]" not in line, f"an answer by the reply tuple: {line}")
+        w.check_equal(len(world.lines("tcp")), 1, "entries of TCP")
+
+
 def test_it_ends_by_its_time(tracker):
     with w.World(tracker) as world:
         world.firewall(f"conntrack -I {FLOW} -p udp --sport 1 --dport 53 -t 2")

@@ -299,7 +299,8 @@ pub fn stay(places: Places<'_>, question: &Question<'_, '_>) -> Option<Ticks> {
     )
 }
 
-/// The same of a state that is no more than a word. (Not of all protocols.)
+/// The same of a state that is no more than a word. (Of UDP and echoes; others
+/// have to ask [`update`].)
 #[inline(always)]
 #[must_use]
 pub fn stay_word(word: u32, question: &Question<'_, '_>) -> Option<Ticks> {

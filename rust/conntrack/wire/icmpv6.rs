@@ -27,6 +27,7 @@ pub(crate) fn is_link_upkeep(kind: u8) -> bool {
 }
 
 /// The type that answers a type, or is answered by it.
+#[inline(always)]
 pub(crate) fn answer(kind: u8) -> Option<u8> {
     Some(match kind {
         ECHO => ECHO_REPLY,
@@ -38,6 +39,7 @@ pub(crate) fn answer(kind: u8) -> Option<u8> {
 }
 
 /// Whether a message asks for an answer, and so may start a connection.
+#[inline]
 pub(crate) fn is_request(kind: u8) -> bool {
     matches!(kind, ECHO | NODE_QUERY)
 }

@@ -10,7 +10,8 @@ pub(super) mod own {
     pub(in crate::conn) const ACCOUNT: u64 = COUNTS | STAMPS;
     pub(in crate::conn) const COUNTS: u64 = super::Features::COUNTS.word();
     pub(in crate::conn) const STAMPS: u64 = super::Features::STAMPS.word();
-    /// A rule has said how long it lives after a packet.
+    /// A rule has said how long it lives after a packet. It stays so when the rule's policy is withdrawn, and
+    /// takes the longer ways, with the namespace's timeouts.
     pub(in crate::conn) const TIMED: u64 = 1 << 56;
     /// Rules count it (tally.rs), or did.
     pub(in crate::conn) const TALLIED: u64 = 1 << 57;

@@ -367,7 +367,7 @@ impl Conn {
         }
     }
 
-    /// The same of one that [`Glance::stays`] and was to expire at a time.
+    /// The same of one that [`Glance::stays`], and of which [`Self::expires`] has given `before`.
     #[inline]
     pub fn restart(&self, before: Instant, now: Instant, timeout: Ticks) {
         let value = now.add(timeout);
@@ -406,12 +406,6 @@ impl Conn {
     #[inline]
     pub fn in_namespace(&self, census: &Census) -> bool {
         core::ptr::eq(self.net(), census.net())
-    }
-
-    /// Whether it is in the table by each of its tuples.
-    #[inline]
-    pub fn is_apart(&self) -> bool {
-        self.has(own::APART)
     }
 
     /// Whether packets can find it in the table.

@@ -34,8 +34,15 @@ const WRITTEN: [(usize, usize); 10] = [
         offset_of!(raw::nf_conn, ct_general),
         size_of::<raw::refcount_t>(),
     ),
-    // Where locks are debugged there is more in it.
-    (offset_of!(raw::nf_conn, lock), size_of::<u32>()),
+    // Where locks are debugged there is more in it; there may be nothing on one CPU.
+    (
+        offset_of!(raw::nf_conn, lock),
+        if size_of::<raw::spinlock_t>() < 4 {
+            0
+        } else {
+            4
+        },
+    ),
     (offset_of!(raw::nf_conn, timeout), size_of::<u32>()),
     #[cfg(CONFIG_NF_CONNTRACK_ZONES)]
     (offset_of!(raw::nf_conn, zone), size_of::<Zone>()),
@@ -59,15 +66,19 @@ const WRITTEN: [(usize, usize); 10] = [
     (offset_of!(raw::nf_conn, ext), size_of::<usize>()),
 ];
 
+#[cfg(all(CONFIG_NF_CONNTRACK_MARK, CONFIG_NF_CONNTRACK_SECMARK))]
+const _: () =
+    assert!(offset_of!(raw::nf_conn, secmark) == offset_of!(raw::nf_conn, mark) + size_of::<u32>());
+
 /// The words of the prefix of which that is not all.
 const LEFT: [bool; PREFIX / size_of::<u64>()] = {
-    let mut written = [0; PREFIX / size_of::<u64>()];
+    let mut written = [0_u8; PREFIX / size_of::<u64>()];
     let mut part = 0;
     while part < WRITTEN.len() {
         let (mut byte, len) = WRITTEN[part];
         let end = byte + len;
         while byte < end {
-            written[byte / size_of::<u64>()] += 1;
+            written[byte / size_of::<u64>()] |= 1 << (byte % size_of::<u64>());
             byte += 1;
         }
         part += 1;
@@ -75,7 +86,7 @@ const LEFT: [bool; PREFIX / size_of::<u64>()] = {
     let mut left = [false; PREFIX / size_of::<u64>()];
     let mut at = 0;
     while at < left.len() {
-        left[at] = written[at] < size_of::<u64>();
+        left[at] = written[at] != u8::MAX;
         at += 1;
     }
     left

@@ -425,10 +425,10 @@ impl<'a> EndsMut<'a> {
         let offered = !segment.seq.after(sender.limit) && !end.after(sender.limit);
         // (A window of zero is none that was seen.)
         let near = new < FAR
-            && *receiver_window < FAR
             && unacknowledged <= LEAST
-            && sender_window.wrapping_sub(1) < FAR;
-        if !offered || !near || segment.window == 0 {
+            && sender_window.wrapping_sub(1) < FAR
+            && *receiver_window < FAR;
+        if !offered || segment.window == 0 || !near {
             return false;
         }
         // As `learn` has it.
@@ -839,15 +839,22 @@ mod tests {
 
         /// What keeps to what was offered follows, and the same is remembered of it.
         #[test]
-        fn who_keeps_to_it_follows((kept, windows, about, [seq, ack], space, window) in state_and_segment()) {
+        fn who_keeps_to_it_follows((kept, windows, about, [seq, ack], space, window) in state_and_segment(),
+            fin: bool, state in 1_u8..8, options in 0..3_usize) {
+            let all: [&[u8]; 3] = [
+                &[],
+                &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+                &[1, 1, 5, 10, 0, 0, 0, 90, 0, 0, 0, 95],
+            ];
+            let state = State::from_number(state).unwrap();
             let segment = View {
-                segment: Segment::Ack,
+                segment: if fin { Segment::Fin } else { Segment::Ack },
                 seq: Seq::new(seq),
                 ack: Seq::new(ack),
                 acks: true,
                 window,
                 space,
-                options: Options::new(&[]),
+                options: Options::new(all[options]),
             };
             for direction in [Direction::Original, Direction::Reply] {
                 let (mut one, mut other) = ((kept, windows, about), (kept, windows, about));
@@ -858,7 +865,7 @@ mod tests {
                         windows: other.1,
                         about: transmute!(other.2),
                     };
-                    prop_assert_eq!(ends.fit(&segment, direction, State::Established), Fit::In);
+                    prop_assert_eq!(ends.fit(&segment, direction, state), Fit::In);
                     other = (transmute!(ends.kept), ends.windows, transmute!(ends.about));
                 }
                 prop_assert_eq!(one, other);
