@@ -70,12 +70,8 @@ impl<'a> Ways<'a> for Quick<'a, '_> {
     fn flow(self, tuple: Tuple, header: impl Header<'a>) -> Met {
         let Context { net, read, .. } = *self.context;
         let tracker = net.tracker();
-        let zone = Zone::DEFAULT;
-        let hash = tracker
-            .shared
-            .hash(net, zone.id(Direction::Original), &tuple);
-        // Any, for its status is looked at once more with a reference.
-        let found = tracker.shared.meet(net, zone, &tuple, hash, &read);
+        // Live or not, for its status is looked at once more with a reference.
+        let (hash, found) = tracker.shared.meet(net, &tuple, &read);
         let Some((seen, direction)) = found else {
             return match header.has_lock() {
                 true => Met::Segment,
@@ -178,18 +174,14 @@ impl<'a> Ways<'a> for Segments<'a, '_> {
 
     #[inline(always)]
     fn flow(self, _: Tuple, _: impl Header<'a>) -> Left {
-        Left::Everything
+        Left::Everything // It acknowledges what nobody knows.
     }
 
     #[inline(always)]
     fn segment(self, tuple: Tuple, segment: Tcp<'a>) -> Left {
         let Context { net, read, .. } = *self.context;
         let tracker = net.tracker();
-        let zone = Zone::DEFAULT;
-        let hash = tracker
-            .shared
-            .hash(net, zone.id(Direction::Original), &tuple);
-        let found = tracker.shared.meet(net, zone, &tuple, hash, &read);
+        let (hash, found) = tracker.shared.meet(net, &tuple, &read);
         if let Some((seen, direction)) = found {
             return match (seen.get(), direction) {
                 (Some(conn), Some(direction)) => {

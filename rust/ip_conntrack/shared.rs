@@ -66,6 +66,9 @@ fn rounded(buckets: u32) -> u32 {
     1_u32.wrapping_shl(buckets.checked_ilog2().unwrap_or(0))
 }
 
+/// A connection that packets meet, and what `FirstLook` says of their direction in it.
+type Met<'a> = (Seen<'a, Conn>, Option<Direction>);
+
 impl Shared {
     /// An empty table of `hashsize` buckets, or of a size that suits the memory where it is zero.
     ///
@@ -214,24 +217,23 @@ impl Shared {
         self.find_by(net, zone, tuple, self.hash(net, reply, tuple), read)
     }
 
-    /// The first connection with a hash, live or not, and the direction in it of packets with `tuple`: the
-    /// caller looks at the rest. The zone counts in both directions or in none.
+    /// The hash of packets that no rule has put into a zone, and the first connection that they meet, live
+    /// or not, with their direction in it: the caller looks at the rest.
     #[inline(always)]
     pub(crate) fn meet<'a>(
         &'a self,
         net: &Net<Namespace>,
-        zone: Zone,
         tuple: &Tuple,
-        hash: u32,
         read: &'a ReadSide<'_>,
-    ) -> Option<(Seen<'a, Conn>, Option<Direction>)> {
-        let census = net.census();
+    ) -> (u32, Option<Met<'a>>) {
+        let (zone, census) = (Zone::DEFAULT, net.census());
+        let hash = self.hash(net, zone.id(Direction::Original), tuple);
         let packets = Packets {
             tuple,
             zone,
             census,
         };
-        self.table().seek(hash, read, FirstLook(packets))
+        (hash, self.table().seek(hash, read, FirstLook(packets)))
     }
 
     #[inline(always)]
