@@ -33,6 +33,8 @@ void ipct_spin_lock_bh(spinlock_t *lock);
 /* The same where bottom halves may be off already, as they are for most packets: whether they have to
  * be switched on again.
  */
+void ipct_bh_disable(void);
+void ipct_bh_enable(void);
 bool ipct_spin_lock_packet(spinlock_t *lock);
 void ipct_spin_unlock_packet(spinlock_t *lock, bool on);
 void ipct_spin_lock_nested(spinlock_t *lock);

@@ -8,7 +8,7 @@ use conntrack::{
     time::{Instant, Ticks},
 };
 use kernel::sync::rcu;
-use netfilter::{Conn, GracePeriod, Net, ReadSide, Worker, HZ};
+use netfilter::{BottomHalvesOff, Conn, GracePeriod, Net, ReadSide, Worker, HZ};
 use rcu_table::Grace;
 
 use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
@@ -20,8 +20,8 @@ pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
 /// connection says nothing when its time is shorter than before.
 const LATEST: Ticks = Ticks::from_secs(30, HZ);
 
-/// How many buckets are looked through in one go.
-const SLICE: usize = 128;
+/// How many buckets are looked through in one go, while no packet comes to this CPU.
+const SLICE: usize = 32;
 
 /// How many are looked through in a period, beside those in which many connections have expired.
 const SHARE: usize = 1 << 16;
@@ -150,19 +150,19 @@ fn walk(
     while left > 0 {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
+        // Once, instead of with the lock of each.
+        let still = BottomHalvesOff::new();
         for _ in 0..SLICE.min(left) {
             let walk = shared.table().walk(from?, &read);
             from = walk.behind();
             for conn in walk {
                 if over(&conn) {
-                    if let Some(conn) = conn.get() {
-                        shared.end(&conn, cause);
-                    }
+                    shared.end_met(&conn, cause, &read);
                 }
             }
         }
         left = left.saturating_sub(SLICE);
-        drop(guard);
+        drop((still, guard));
         netfilter::breathe();
     }
     from

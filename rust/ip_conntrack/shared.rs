@@ -319,6 +319,20 @@ impl Shared {
         }
     }
 
+    /// The same of one that a walk has met. Where nobody hears of it and nobody has read it, which is so of
+    /// nearly all, no reference is taken.
+    #[inline]
+    pub(crate) fn end_met(&self, conn: &Seen<'_, Conn>, cause: Cause, read: &ReadSide<'_>) {
+        if conn.is_listened() || conn.session().is_some() {
+            if let Some(conn) = conn.get() {
+                self.end(&conn, cause);
+            }
+        } else if conn.begin_death() {
+            conn.uncount();
+            drop(self.table().remove(conn, read));
+        }
+    }
+
     /// Takes one out that was kept.
     pub(crate) fn let_go(&self, conn: &Conn) {
         if self.kept().let_go(conn) {

@@ -63,6 +63,16 @@ void ipct_spin_lock_bh(spinlock_t *lock)
 	spin_lock_bh(lock);
 }
 
+void ipct_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+void ipct_bh_enable(void)
+{
+	local_bh_enable();
+}
+
 bool ipct_spin_lock_packet(spinlock_t *lock)
 {
 	if (likely(in_softirq())) {

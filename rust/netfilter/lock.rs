@@ -4,7 +4,7 @@
 
 use core::{cell::UnsafeCell, sync::atomic::AtomicU32};
 
-use kernel::{alloc::Flags, prelude::*};
+use kernel::{alloc::Flags, prelude::*, types::NotThreadSafe};
 
 /// A lock over some buckets of a table, and how many entries are in them.
 pub struct BucketLock {
@@ -66,6 +66,30 @@ unsafe impl rcu_table::Stripe for BucketLock {
     #[inline]
     fn entries(&self) -> &AtomicU32 {
         &self.entries
+    }
+}
+
+/// While it lives no packet is looked at on this CPU but by its owner: for many locks in a row, which need
+/// not see to that each.
+pub struct BottomHalvesOff(NotThreadSafe);
+
+impl BottomHalvesOff {
+    /// From here on.
+    #[inline]
+    #[must_use]
+    #[allow(clippy::new_without_default)] // Not a value.
+    pub fn new() -> Self {
+        // SAFETY: counted, and taken back by `drop` on the same CPU.
+        unsafe { raw::ipct_bh_disable() };
+        Self(NotThreadSafe)
+    }
+}
+
+impl Drop for BottomHalvesOff {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: disabled by `new`.
+        unsafe { raw::ipct_bh_enable() };
     }
 }
 

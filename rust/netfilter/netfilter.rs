@@ -48,7 +48,7 @@ pub use self::{
     extension::{Extension, Extras, Labels},
     helper::{ports, request_helper, Helper, ModuleRef, Reading, Session, PORTS},
     hook::{Context, Verdict},
-    lock::Guarded,
+    lock::{BottomHalvesOff, Guarded},
     log::{limited, load_log},
     namespace::{Census, Net, PerNet, Registration, Tracker},
     news::TOLD,
