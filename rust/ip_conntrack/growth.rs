@@ -4,13 +4,10 @@
 use conntrack::time::Ticks;
 use kernel::prelude::*;
 use netfilter::{Connections, Filled, GracePeriod, Periodic, Slot, Worker, LOCKS};
+use rcu_table::size;
 
 use crate::shared::Shared;
 
-/// There are more buckets at more connections than this for each, ...
-const FULL: u32 = 1;
-/// ... and fewer at fewer than one for so many: half of what there are just after there are more.
-const SPARSE: u32 = 4;
 /// The most buckets.
 pub(crate) const MOST: u32 = 1 << 24;
 /// How soon the worker comes; what was full then is seen to at once.
@@ -37,21 +34,15 @@ pub(crate) fn start(shared: Shared) -> Result<Growing> {
 
 impl Worker for Grower {
     fn run(&self) -> Option<Ticks> {
-        self.0.fit();
+        // Nobody is there to be told of an error, which is in the log.
+        let _ = self.0.fit();
         None
     }
 }
 
 /// The most connections under one lock before somebody looks whether there are enough buckets.
 pub(crate) fn limit(buckets: u32) -> u32 {
-    if buckets >= MOST {
-        return u32::MAX;
-    }
-    let by_lock = buckets.checked_div(LOCKS).unwrap_or_default();
-    let usual = by_lock.saturating_mul(FULL);
-    // By chance the fullest of a thousand locks has about four standard deviations more than that.
-    let chance = usual.isqrt().saturating_add(1).saturating_mul(4);
-    usual.saturating_add(chance)
+    size::limit(buckets, MOST, LOCKS)
 }
 
 /// Somebody shall look.
@@ -64,29 +55,28 @@ pub(crate) fn look() {
     }
 }
 
-/// As many buckets as suit the connections, and at least `least`; says how many there are. `None`:
-/// there is no memory for more. May sleep.
-pub(crate) fn fit(table: &Connections, least: u32) -> Option<u32> {
+/// As many buckets as suit the connections, and at least `least`; says how many there are. May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`: there are as many as there were, or were on the way.
+pub(crate) fn fit(table: &Connections, least: u32) -> Result<u32> {
     loop {
         let buckets = netfilter::buckets(table);
-        let entries = table.entries();
-        let double = buckets.saturating_mul(2);
-        let half = buckets.checked_div(2).unwrap_or_default();
-        let few = entries < buckets.checked_div(SPARSE).unwrap_or_default();
-        let wanted = if buckets < least || entries > buckets.saturating_mul(FULL) && double <= MOST
-        {
-            double
-        } else if half >= least && few {
-            half
-        } else {
-            return Some(buckets);
-        };
-        let heads = netfilter::new_heads(wanted).ok()?;
+        let wanted = size::next(buckets, table.entries(), [least, MOST]);
+        if wanted == buckets {
+            return Ok(buckets);
+        }
+        let heads = netfilter::new_heads(wanted).inspect_err(|_| {
+            if !netfilter::limited() {
+                pr_warn!("no memory for {} buckets, {} are left\n", wanted, buckets);
+            }
+        })?;
         if table
             .resize(heads, &GracePeriod, netfilter::breathe)
             .is_err()
         {
-            return Some(buckets); // Somebody else is at it.
+            return Ok(buckets); // Somebody else is at it.
         }
     }
 }

@@ -10,6 +10,7 @@ use conntrack::{
     time::Ticks,
     timeouts::Config,
 };
+use kernel::error::Result;
 use netfilter::{
     sysctl::{Directory, Sysctl, Unit},
     Net,
@@ -67,8 +68,9 @@ fn get<V: Value>(net: &Net<Namespace>, of: fn(&Config) -> &Setting<V>) -> u32 {
     of(&net.tracker().config).get().number()
 }
 
-fn set<V: Value>(net: &Net<Namespace>, of: fn(&Config) -> &Setting<V>, value: u32) {
+fn set<V: Value>(net: &Net<Namespace>, of: fn(&Config) -> &Setting<V>, value: u32) -> Result {
     of(&net.tracker().config).set(V::from_number(value));
+    Ok(())
 }
 
 /// A number of a namespace, from 0 to `$most`.
@@ -105,7 +107,10 @@ const MOST: Sysctl<Namespace> = Sysctl {
     unit: Unit::Number,
     range: [1, i32::MAX],
     get: |net| net.tracker().shared.max(),
-    set: Some(|net, value| net.tracker().shared.set_max(value)),
+    set: Some(|net, value| {
+        net.tracker().shared.set_max(value);
+        Ok(())
+    }),
     global: true,
 };
 
@@ -135,7 +140,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [1, i32::MAX],
         get: |net| net.tracker().shared.expectations().max.get(),
-        set: Some(|net, value| net.tracker().shared.expectations().max.set(value)),
+        set: Some(|net, value| {
+            net.tracker().shared.expectations().max.set(value);
+            Ok(())
+        }),
         global: true,
     },
     Sysctl {
@@ -143,7 +151,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [0, 1],
         get: |net| u32::from(net.tracker().assign_helpers.get()),
-        set: Some(|net, value| net.tracker().assign_helpers.set(value != 0)),
+        set: Some(|net, value| {
+            net.tracker().assign_helpers.set(value != 0);
+            Ok(())
+        }),
         global: false,
     },
     Sysctl {
@@ -151,7 +162,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [0, 1],
         get: |net| u32::from(net.tracker().wanted.acct()),
-        set: Some(|net, value| net.tracker().wanted.set_acct(value != 0)),
+        set: Some(|net, value| {
+            net.tracker().wanted.set_acct(value != 0);
+            Ok(())
+        }),
         global: false,
     },
     Sysctl {
@@ -159,7 +173,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [0, 1],
         get: |net| u32::from(net.tracker().wanted.timestamp()),
-        set: Some(|net, value| net.tracker().wanted.set_timestamp(value != 0)),
+        set: Some(|net, value| {
+            net.tracker().wanted.set_timestamp(value != 0);
+            Ok(())
+        }),
         global: false,
     },
     Sysctl {
@@ -167,7 +184,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         unit: Unit::Number,
         range: [0, 2],
         get: |net| net.tracker().wanted.events().into(),
-        set: Some(|net, value| net.tracker().wanted.set_events(Value::from_number(value))),
+        set: Some(|net, value| {
+            net.tracker().wanted.set_events(Value::from_number(value));
+            Ok(())
+        }),
         global: false,
     },
     number!("checksum", 1, |config| &config.checksum),
@@ -177,10 +197,10 @@ static SETTINGS: [Sysctl<Namespace>; 40] = [
         range: [0, 255],
         get: |net| get(net, |config| &config.log_invalid),
         set: Some(|net, value| {
-            set(net, |config| &config.log_invalid, value);
             if value != 0 {
                 netfilter::load_log();
             }
+            set(net, |config| &config.log_invalid, value)
         }),
         global: false,
     },

@@ -134,16 +134,28 @@ impl Shared {
     }
 
     /// Has at least so many buckets from now on, and as many as suit the connections. May sleep.
-    pub(crate) fn set_buckets(&self, least: u32) {
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: all is as before.
+    pub(crate) fn set_buckets(&self, least: u32) -> Result {
+        let before = self.0.least.get();
         self.0.least.set(rounded(least));
-        self.fit();
+        self.fit().inspect_err(|_| self.0.least.set(before))
     }
 
     /// Has as many buckets as suit the connections. May sleep.
-    pub(crate) fn fit(&self) {
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: chains are longer than they should be. The next sweep tries again, no packet.
+    pub(crate) fn fit(&self) -> Result {
         let buckets = growth::fit(self.table(), self.0.least.get());
-        // Without memory chains are longer than they should be. The next sweep tries again, no packet.
-        self.0.limit.set(buckets.map_or(u32::MAX, growth::limit));
+        let limit = buckets
+            .as_ref()
+            .map_or(u32::MAX, |buckets| growth::limit(*buckets));
+        self.0.limit.set(limit);
+        buckets.map(|_| ())
     }
 
     /// The most connections that a namespace may have.

@@ -107,6 +107,12 @@ void ipct_spin_unlock_bh(spinlock_t *lock)
 	spin_unlock_bh(lock);
 }
 
+/* In one piece if that can be had. It would rather have none than that somebody is killed for it. */
+void *ipct_heads_new(size_t count, size_t size)
+{
+	return kvcalloc(count, size, GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+}
+
 /* Never merged with another cache: a leak shows under its own name. */
 struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
 				     unsigned int align)

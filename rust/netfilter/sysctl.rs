@@ -35,8 +35,8 @@ pub struct Sysctl<T: Tracker> {
     pub range: [i32; 2],
     /// Reads it.
     pub get: fn(&Net<T>) -> u32,
-    /// Writes it; `None` where users cannot.
-    pub set: Option<fn(&Net<T>, u32)>,
+    /// Writes it; `None` where users cannot. An error is for the user, and leaves the old value.
+    pub set: Option<fn(&Net<T>, u32) -> Result>,
     /// Whether it is the same in all namespaces, and so may be written in the first one only.
     pub global: bool,
 }
@@ -193,7 +193,7 @@ unsafe extern "C" fn handle<T: Tracker>(
             return Err(EINVAL);
         }
         let set = setting.set.ok_or(EPERM)?;
-        set(net, value.unsigned_abs());
+        set(net, value.unsigned_abs())?;
         Ok(0)
     })
 }

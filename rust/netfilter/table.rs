@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory for tables.
 
-use kernel::{
-    alloc::flags::{__GFP_NOWARN, __GFP_ZERO},
-    prelude::*,
-    sync::rcu,
-};
+use core::{mem::size_of, ptr::NonNull};
+
+use kernel::{prelude::*, sync::rcu};
 use rcu_table::{Head, Key, Node, Sought, Storage};
 
 use conntrack::{
@@ -67,17 +65,19 @@ pub fn new_table<E: Node>(buckets: u32) -> Result<Table<E>> {
     Table::new(new_heads(buckets)?, Store(locks)).ok_or(EINVAL)
 }
 
-/// So many empty chains. May sleep.
+/// So many empty chains. May sleep. Nobody is killed for their memory: a table that grows with its connections
+/// can do without.
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
 pub fn new_heads(buckets: u32) -> Result<Heads> {
     let count = buckets as usize;
-    let flags = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
-    let mut heads = KVVec::<Head>::with_capacity(count, flags)?;
-    // SAFETY: so many are within the capacity, and all zero is an empty chain.
-    unsafe { heads.inc_len(count) };
+    // SAFETY: a plain allocation.
+    let heads = unsafe { raw::ipct_heads_new(count, size_of::<Head>()) };
+    let heads = NonNull::new(heads.cast::<Head>()).ok_or(ENOMEM)?;
+    // SAFETY: memory of `KVVec`'s allocator, for so many; all zero is an empty chain.
+    let heads = unsafe { KVVec::from_raw_parts(heads.as_ptr(), count, count) };
     Ok(Heads(heads))
 }
 

@@ -29,6 +29,7 @@
 mod buckets;
 mod entry;
 mod resize;
+pub mod size;
 mod sync;
 mod table;
 mod walk;

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """What users can set in /proc/sys."""
 
+import errno
 import os
+import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import differences
@@ -81,6 +84,53 @@ def test_buckets(tracker):
             w.check_equal(len(world.lines()), 200, "after a packet of one of them")
         finally:
             buckets.write_text(before)
+
+
+@contextmanager
+def memory_taken(leave):
+    """Takes all of the memory but so many MiB, in files that cannot be written back."""
+    folder = Path("/run/hog")
+    folder.mkdir()
+    w.sh(f"mount -t tmpfs -o size=100% hog {folder}")
+    try:
+        with (folder / "taken").open("wb", buffering=0) as file:
+            def available():
+                return int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) >> 10
+            while available() > leave:
+                file.write(bytes(1 << 20))
+        yield
+    finally:
+        w.sh(f"umount {folder}; rmdir {folder}")
+
+
+@w.ours_only
+def test_buckets_without_memory(tracker):
+    """Where there is no memory for as many buckets as a user wants the user is told, nobody is killed for it,
+    and all is as before."""
+    buckets = STOCK / "nf_conntrack_buckets"
+    before = buckets.read_text()
+    with w.World(tracker) as world:
+        for port in range(200):
+            world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 1000 + port, 9))
+        w.wait_until(lambda: len(world.lines()) == 200, 10, "200 connections")
+        w.sh("dmesg -C")
+        with memory_taken(leave=100):
+            try:
+                buckets.write_text(f"{1 << 24}")  # 128 MiB, and half of that meanwhile.
+                error = None
+            except OSError as caught:
+                error = caught.errno
+            w.check_equal(error, errno.ENOMEM, "the error")
+            w.check(int(buckets.read_text()) < 1 << 24, "as many as wanted")
+            w.check_equal(len(world.lines()), 200, "connections")
+        log = w.sh("dmesg")
+        w.check("no memory for" in log, "no line in the log")
+        w.check("invoked oom-killer" not in log and "allocation failure" not in log, log)
+        # What was wanted is not wanted any more: with the memory back there are as many as suit.
+        buckets.write_text(before)
+        w.check_equal(buckets.read_text(), before, "buckets")
+        world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 1000, 9))
+        w.check_equal(len(world.lines()), 200, "after a packet of one of them")
 
 
 @w.ours_only
