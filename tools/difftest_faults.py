@@ -20,9 +20,13 @@ FAULTS = (
     ("rust/conntrack/proto/tcp/window.rs", "!(sender.flags & receiver.flags).has(Flags::SCALES)", "!sender.flags.has(Flags::SCALES)"),
     ("rust/conntrack/proto/tcp/window.rs", "receiver.limit = offered.add(u32::from(window == 0));", "receiver.limit = offered;"),
     ("rust/conntrack/proto/tcp/mod.rs", "new = old;\n", "\n"),
-    ("rust/conntrack/proto/tcp/mod.rs", "self.expect_challenge = self.state == State::LastAck;", ""),
+    ("rust/conntrack/proto/tcp/mod.rs", "self.ends.note(Flags::EXPECTS_CHALLENGE, challenge);", ""),
     ("rust/conntrack/proto/tcp/mod.rs", "sender.reset();", ""),
-    ("rust/conntrack/proto/tcp/mod.rs", "_ if new == State::Established => {", "_ if new == State::SynRecv => {"),
+    ("rust/conntrack/proto/tcp/mod.rs", "_ if new == State::Established => Effect::moved(", "_ if new == State::SynRecv => Effect::moved("),
+    ("rust/conntrack/proto/tcp/near.rs", "let offered = !segment.seq.after(sender.limit)", "let offered = !segment.seq.after(sender.limit.add(1))"),
+    ("rust/conntrack/proto/tcp/near.rs", "unacknowledged <= LEAST", "unacknowledged <= 2 * LEAST"),
+    ("rust/conntrack/proto/tcp/usual.rs", "ends.close_first(direction);", ""),
+    ("rust/conntrack/proto/tcp/recent.rs", "self.retrans >= config.tcp_max_retrans.get()", "self.retrans > config.tcp_max_retrans.get()"),
     ("rust/conntrack/proto/udp.rs", "if !status.contains(Status::SEEN_REPLY)", "if status.contains(Status::SEEN_REPLY)"),
     ("rust/conntrack/proto/sctp.rs", "self.strange_heartbeat = Some(direction);", ""),
     ("rust/conntrack/proto/sctp.rs", "self.inits = [false; 2];", ""),
@@ -32,14 +36,20 @@ FAULTS = (
 )
 
 
+def stale():
+    """Faults whose line is not there just once."""
+    for file, line, _ in FAULTS:
+        times = (CHECKOUT / file).read_text().count(line)
+        if times != 1:
+            yield f"{Path(__file__).name}: {file} has {times} times {line!r}"
+
+
 def found(stock, file, line, other):
     """Whether the differential test notices the fault."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "tree")
         shutil.copytree(CHECKOUT, copy, ignore=shutil.ignore_patterns(".git", "target", "__pycache__"))
         text = (copy / file).read_text()
-        if text.count(line) != 1:
-            sys.exit(f"{file} has {text.count(line)} times {line!r}: bring the list up to date")
         (copy / file).write_text(text.replace(line, other))
         done = subprocess.run([copy / "tools/difftest.sh", "1250", "0"], env=os.environ | {"STOCK": stock},
                               capture_output=True, text=True)
