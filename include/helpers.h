@@ -30,11 +30,11 @@ void ipct_spin_lock_init(spinlock_t *lock);
 void ipct_bucket_lock_init(spinlock_t *lock);
 void ipct_guard_init(spinlock_t *lock);
 void ipct_spin_lock_bh(spinlock_t *lock);
-/* The same where bottom halves may be off already, as they are for most packets: whether they have to
- * be switched on again.
- */
 void ipct_bh_disable(void);
 void ipct_bh_enable(void);
+/* The lock where bottom halves may be off already, as they are for most packets: whether they have to
+ * be switched on again.
+ */
 bool ipct_spin_lock_packet(spinlock_t *lock);
 void ipct_spin_unlock_packet(spinlock_t *lock, bool on);
 void ipct_spin_lock_nested(spinlock_t *lock);

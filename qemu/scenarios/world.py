@@ -257,6 +257,11 @@ class World:
         time.sleep(0.05)  # A packet's way through the firewall ends in a softirq.
         return [line for line in self.tracker.lines() if all(word in line.split() for word in words)]
 
+    def reasons(self):
+        """How many packets were INVALID or dropped in the firewall, by the reason."""
+        lines = self.firewall("cat /proc/net/ip_conntrack_invalid").splitlines()
+        return {reason: int(number) for number, reason in (line.split(maxsplit=1) for line in lines)}
+
     def firewall(self, command):
         """Runs a command in the firewall."""
         return sh(f"ip netns exec firewall {command}")
@@ -325,9 +330,25 @@ def loads_itself(function):
     return function
 
 
+def needs(file):
+    """A scenario for a guest that has a file: debug kernels can do what others cannot."""
+    def mark(function):
+        function.needs = Path(file)
+        return function
+    return mark
+
+
 def loaded(module):
     """Whether a module is loaded."""
     return any(line.split()[0] == module for line in sh("lsmod").splitlines()[1:])
+
+
+def slab():
+    """Connections that our cache has memory for; nothing where there is no cache."""
+    for line in sh("cat /proc/slabinfo").splitlines():
+        if line.split()[0] == "ip_conntrack":
+            return int(line.split()[1])
+    return None
 
 
 # Numbers of system calls (x86-64): no program is started, so that thousands of rounds are quick.

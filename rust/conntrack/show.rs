@@ -4,6 +4,7 @@
 use core::fmt::{self, Write};
 
 use crate::{
+    netlink::expectation::Flags,
     status::Status,
     tuple::{ipv4, ipv6, protocol, Family, Tuple},
     zone::{Directions, Zone},
@@ -172,8 +173,8 @@ pub struct Expected<'a> {
     pub remaining: u32,
     /// The expected tuple.
     pub tuple: &'a Tuple,
-    /// Whether it stays after a connection has come.
-    pub permanent: bool,
+    /// What kind it is.
+    pub flags: Flags,
     /// The name of the helper that has announced it.
     pub helper: &'a [u8],
 }
@@ -204,11 +205,25 @@ impl Expected<'_> {
             self.tuple.protocol()
         )?;
         write_tuple(out, self.tuple)?;
-        if self.permanent {
-            out.write_str("PERMANENT ")?;
+        let kinds = [
+            (Flags::PERMANENT, "PERMANENT"),
+            (Flags::INACTIVE, "INACTIVE"),
+            (Flags::USERSPACE, "USERSPACE"),
+        ];
+        let mut before = "";
+        for (flag, kind) in kinds {
+            if self.flags.contains(flag) {
+                write!(out, "{before}{kind}")?;
+                before = ",";
+            }
         }
         let name = core::str::from_utf8(self.helper).unwrap_or_default();
-        writeln!(out, "{name}")
+        let blank = if before.is_empty() || name.is_empty() {
+            ""
+        } else {
+            " "
+        };
+        writeln!(out, "{blank}{name}")
     }
 }
 

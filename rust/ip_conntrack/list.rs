@@ -2,7 +2,6 @@
 //! `/proc/net/ip_conntrack` and `/proc/net/nf_conntrack`, and the lists of what is expected.
 
 use conntrack::{
-    netlink::expectation::Flags,
     show::{self, Buffer, Entry},
     tuple::{Direction, Family},
 };
@@ -148,7 +147,7 @@ impl<const LONG: bool> Listing for Expectations<LONG> {
                 .unwrap_or_default()
                 .as_secs(net.tracker().config.hz),
             tuple: &what.tuple,
-            permanent: what.flags.contains(Flags::PERMANENT),
+            flags: what.flags,
             helper: helper.map(|helper| helper.name()).unwrap_or_default(),
         };
         // A line fits, as above.

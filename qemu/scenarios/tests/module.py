@@ -9,14 +9,6 @@ import world as w
 from nfqueue import Queue
 
 
-def slab():
-    """Connections that our cache has memory for; nothing where there is no cache."""
-    for line in w.sh("cat /proc/slabinfo").splitlines():
-        if line.split()[0] == "ip_conntrack":
-            return int(line.split()[1])
-    return None
-
-
 @w.ours_only
 @w.loads_itself
 def test_load_traffic_unload(tracker, rounds=int(os.environ.get("ROUNDS", "30"))):
@@ -39,7 +31,7 @@ def test_load_traffic_unload(tracker, rounds=int(os.environ.get("ROUNDS", "30"))
                 w.time.sleep(0.4)
                 w.check(queue.waiting() > 0, "packets wait in the queue")
             w.unload_ours()
-            w.check_equal(slab(), None, f"cache after round {turn}")
+            w.check_equal(w.slab(), None, f"cache after round {turn}")
             if turn % 100 == 99:
                 print(f"    {turn + 1} of {rounds} rounds", flush=True)
             # Nobody decides on the packets, but what is said of them must not fill up.

@@ -357,6 +357,29 @@ def test_met(tracker):
         transcript.check()
 
 
+def test_lists(tracker):
+    """/proc says of each what kind it is; the seeds' list says what theirs said."""
+    tracker.helper("amanda")
+    kinds = ("PERMANENT", "INACTIVE")
+    with w.World(tracker) as world, n.Socket() as s:
+        master(s)
+        wanted, older = [], []
+        for flags in range(4):
+            w.check_equal(expect(s, 2000 + flags, n.be32(8, flags)), [], "expected")
+            words = ",".join(kind for bit, kind in enumerate(kinds) if flags >> bit & 1)
+            line = f"src={S} dst={C} sport=0 dport={2000 + flags}"
+            wanted.append(" ".join(f"l3proto = 2 proto=17 {line} {words} amanda".split()))
+            older.append(f"proto=17 {line}")
+
+        def lines(name):
+            text = world.firewall(f"cat /proc/net/{name}")
+            return sorted(" ".join(line.split()[1:]) for line in text.splitlines())
+
+        w.check_equal(lines("nf_conntrack_expect"), sorted(wanted), "nf_conntrack_expect")
+        if tracker.ours:
+            w.check_equal(lines("ip_conntrack_expect"), sorted(older), "ip_conntrack_expect")
+
+
 def listed(s, *more):
     """The ports of what is expected, and how long each waits."""
     ports = {}

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Packets of the same flows on several CPUs at once."""
 
+import itertools
 import os
 import time
+from pathlib import Path
 from multiprocessing import Barrier, Process, Queue
 
 import replay
@@ -86,3 +88,50 @@ def test_what_is_dropped_leaves_no_entry(tracker):
             send(replay.requests([replay.syn(1 + port, 1 + chunk) for port in range(1000)], blocked=True))
         time.sleep(1)
         w.check_equal(replay.entries(), 0, "entries")
+
+
+def change_all(number, barrier, until):
+    """Each racer does something else, again and again: changes the number of buckets, ends what there is, makes
+    a namespace and ends it, sends what is new. How often."""
+    rounds = itertools.takewhile(lambda _: time.monotonic() < until, itertools.count(1))
+    done = 0
+    with replay.sender() as send:
+        if number == 0:
+            # All namespaces have the same, which are set in the first one.
+            with open("/proc/1/ns/net") as first:
+                os.setns(first.fileno(), os.CLONE_NEWNET)
+        barrier.wait(120)
+        for done in rounds:
+            if number == 0:
+                Path("/proc/sys/net/netfilter/nf_conntrack_buckets").write_text(f"{1024 << done % 7}")
+            elif number == 1:
+                w.sh("conntrack -F")
+            elif number == 2:
+                w.sh("ip netns add racer; ip netns exec racer conntrack -L; ip netns del racer")
+            else:
+                send(replay.requests([replay.udp(port, 1 + done % 5000) for port in range(1, 65)]))
+    return done
+
+
+def test_buckets_change_under_load(tracker):
+    """CVE-2021-47408: resizing, walks over all and the end of namespaces restart each other. Nothing that is in
+    another namespace is lost or met twice. RESIZE=seconds."""
+    buckets = Path("/proc/sys/net/netfilter/nf_conntrack_buckets")
+    with replay.loaded(), w.World(tracker):
+        before = buckets.read_text()
+        with w.inside("server"), replay.sender() as send:
+            w.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=7200")
+            for dport in range(1, 21):
+                send(replay.requests([replay.udp(sport, dport) for sport in range(1, 101)]))
+            kept = sorted(line.split("src=", 1)[1].split(" [")[0] for line in tracker.lines("server"))
+            w.check_equal(len(set(kept)), 2000, "entries")
+        with w.inside("firewall"):
+            rounds = race(change_all, time.monotonic() + float(os.environ.get("RESIZE", "8")))
+        w.check(min(rounds) >= 3, f"rounds of each: {rounds}: nothing was tried")
+        left = sorted(line.split("src=", 1)[1].split(" [")[0] for line in tracker.lines("server"))
+        w.check(left == kept, f"{len(left)} entries, {len(set(left))} different ones, of {len(kept)}")
+        with w.inside("server"):
+            w.sh("conntrack -F")
+            w.check_equal(tracker.lines("server"), [], "entries after all")
+        buckets.write_text(before)
+        print(f"    rounds of each: {rounds}", flush=True)

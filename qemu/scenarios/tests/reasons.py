@@ -16,11 +16,6 @@ CLIENT, SERVER = w.GHOST_CLIENT, w.GHOST_SERVER
 TRACING = Path("/sys/kernel/tracing")
 
 
-def counts(world):
-    lines = world.firewall("cat /proc/net/ip_conntrack_invalid").splitlines()
-    return {reason: int(number) for number, reason in (line.split(maxsplit=1) for line in lines)}
-
-
 def added(before, after):
     return {reason: after[reason] - count for reason, count in before.items() if after[reason] != count}
 
@@ -56,9 +51,9 @@ def test_each_is_counted_in_its_namespace(tracker):
             if reason == "bad sctp chunks":
                 # Its checksum is of no interest here.
                 world.firewall("sysctl -qw net.netfilter.nf_conntrack_checksum=0")
-            before = counts(world)
+            before = world.reasons()
             world.client.send(packet)
-            w.check_equal(added(before, counts(world)), {reason: 1}, f"counted for {packet.summary()}")
+            w.check_equal(added(before, world.reasons()), {reason: 1}, f"counted for {packet.summary()}")
         elsewhere = Path("/proc/net/ip_conntrack_invalid").read_text()
         w.check(all(line.startswith("0 ") for line in map(str.lstrip, elsewhere.splitlines())), "counted elsewhere")
 

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use conntrack::{
+    netlink::expectation::Flags,
     show::{Buffer, Counters, Detail, Entry},
     status::Status,
     tuple::{Family, Tuple},
@@ -253,11 +254,11 @@ fn what_is_expected() {
         [192, 168, 1, 6],
         5001u16.to_be_bytes(),
     );
-    let of = |tuple: &Tuple, permanent| {
+    let of = |tuple: &Tuple, flags| {
         let entry = conntrack::show::Expected {
             remaining: 299,
             tuple,
-            permanent,
+            flags: Flags::from_bits(flags),
             helper: b"ftp",
         };
         let (mut short, mut long) = (String::new(), String::new());
@@ -267,14 +268,19 @@ fn what_is_expected() {
     };
     let ends = "src=192.168.1.9 dst=192.168.1.6 sport=0 dport=5001 ";
     assert_eq!(
-        of(&expected, false),
+        of(&expected, 0),
         (
             format!("299 proto=6 {ends}\n"),
             format!("299 l3proto = 2 proto=6 {ends}ftp\n")
         )
     );
-    assert_eq!(
-        of(&expected, true).1,
-        format!("299 l3proto = 2 proto=6 {ends}PERMANENT ftp\n")
-    );
+    for (flags, kinds) in [
+        (1, "PERMANENT"),
+        (2, "INACTIVE"),
+        (4, "USERSPACE"),
+        (7, "PERMANENT,INACTIVE,USERSPACE"),
+    ] {
+        let line = format!("299 l3proto = 2 proto=6 {ends}{kinds} ftp\n");
+        assert_eq!(of(&expected, flags).1, line);
+    }
 }
