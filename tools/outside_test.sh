@@ -5,7 +5,7 @@
 set -euo pipefail
 folder=$1
 rm -rf "$folder"
-mkdir -p "$folder/checkout" "$folder/module"
+mkdir -p "$folder/checkout" "$folder/module" "$folder/module.c"
 git -C /checkout -c safe.directory=/checkout ls-files -z | (cd /checkout && xargs -0 cp --parents -t "$folder/checkout")
 make -s -C "$folder/checkout" KDIR=/build INSTALL_MOD_PATH="$folder/root" -j"$(nproc)" modules_install
 make -s -C "$folder/checkout" KDIR=/build rust-analyzer
@@ -29,6 +29,10 @@ devel=$folder/root/lib/modules/$release/ip_conntrack-devel
 cp /checkout/rust/helpers/example/* "$folder/module/"
 make -s -C /build M="$folder/module" IP_CONNTRACK_DEVEL="$devel" modules
 modinfo -F depends "$folder/module/rsh_helper.ko"
+# And one in C.
+cp /checkout/include/example/* "$folder/module.c/"
+make -s -C /build M="$folder/module.c" IP_CONNTRACK_DEVEL="$devel" modules
+[ -f "$folder/module.c/count_states.ko" ]
 
 # With another compiler, or for another build of the kernel, one line says so.
 for file in rustc kernel; do

@@ -4,6 +4,7 @@
 import os
 import socket
 import stat
+from pathlib import Path
 
 import world as w
 from nfqueue import Queue
@@ -148,3 +149,20 @@ def test_hundred_thousand(tracker, many=100_000):
 @w.ours_only
 def test_expectations_are_listed_empty(tracker):
     w.check_equal(w.sh("cat /proc/net/ip_conntrack_expect"), "", "expectations")
+
+
+@w.ours_only
+@w.leaves_rules
+def test_a_module_in_c(tracker):
+    """It asks for the states of packets by the header for such modules."""
+    folder = Path("/sys/module/count_states/parameters")
+    w.sh("iptables-legacy -t raw -A OUTPUT -d 127.0.0.2 -j CT --notrack")
+    w.sh("modprobe count_states")
+    try:
+        w.sh("ping -c 3 -i 0.2 127.0.0.1; ping -c 2 -i 0.2 127.0.0.2")
+        found = [int((folder / name).read_text()) for name in ("answered", "untracked")]
+        established, related, new, answers, *_ = map(int, (folder / "packets").read_text().split(","))
+        w.check_equal((established, related, new, answers), (2, 0, 1, 3), "packets by state")
+        w.check_equal(found, [5, 2], "of answered connections, and untracked ones")
+    finally:
+        w.sh("rmmod count_states")
