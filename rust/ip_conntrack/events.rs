@@ -107,7 +107,8 @@ pub(crate) fn deliver(skb: &Skb) {
 
 /// Tells at once what a user has made of a connection.
 pub fn report(conn: &Ref<Conn>, events: Events, cause: Cause) {
-    if !conn.is_listened() || !conn.status().contains(Status::CONFIRMED) {
+    // Of a dead one only its death is told.
+    if !conn.is_listened() || !conn.is_live() {
         return;
     }
     conn.touch();

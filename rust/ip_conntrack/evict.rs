@@ -33,6 +33,8 @@ const FAR_BUCKETS: usize = 1 << 10;
 /// What a connection is worth, least first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
+    /// Its time is over.
+    Nothing,
     Unanswered,
     Answered,
     Closing,
@@ -52,7 +54,10 @@ impl<'g> Candidate<'g> {
         if !conn.in_namespace(net.census()) || !conn.is_live() {
             return None;
         }
-        let worth = if status.contains(Status::ASSURED) {
+        let left = conn.expires().remaining(netfilter::now());
+        let worth = if left.is_none() {
+            Worth::Nothing
+        } else if status.contains(Status::ASSURED) {
             let closing = Conn::lock(&conn.get()?).is_closing();
             closing.then_some(Worth::Closing)?
         } else if status.contains(Status::SEEN_REPLY) {
@@ -60,7 +65,6 @@ impl<'g> Candidate<'g> {
         } else {
             Worth::Unanswered
         };
-        let left = conn.expires().remaining(netfilter::now());
         Some(Self {
             worth,
             left: left.unwrap_or_default(),

@@ -42,10 +42,12 @@ impl Due {
         Self(Setting::new(netfilter::now()))
     }
 
-    /// An entry will be over at a time.
+    /// An entry will be over a `timeout` from `now` on. (One that lies further ahead than the next look counts for
+    /// nothing; seen from a time that is past it might even lie behind.)
     #[inline]
-    pub(crate) fn by(&self, time: Instant) {
-        if self.0.get().after(time) {
+    pub(crate) fn by(&self, now: Instant, timeout: Ticks) {
+        let time = now.add(timeout);
+        if timeout < LATEST && self.0.get().after(time) {
             self.0.set(time);
         }
     }
@@ -81,7 +83,8 @@ impl Reaper {
                 met.set(met.get().saturating_add(1));
                 let over = conn.expired(now);
                 ended.set(ended.get().saturating_add(over.into()));
-                if !over && self.first.get().after(conn.expires()) {
+                let soon = |left| left < LATEST && self.first.get().after(conn.expires());
+                if conn.expires().remaining(now).is_some_and(soon) {
                     self.first.set(conn.expires());
                 }
                 over
@@ -119,10 +122,15 @@ impl Worker for Reaper {
     }
 }
 
-/// Takes out all connections of a namespace, those that are kept included. May sleep.
+/// Takes out all connections of a namespace, those that are kept included, and all that they have announced. May
+/// sleep.
 pub(crate) fn flush(net: &Net<Namespace>) {
     let shared = &net.tracker().shared;
     if !net.census().is_empty() {
+        // One that was dropped on its way into the table is in it by no more than what it has announced.
+        expect::sweep(shared, Cause::NOBODY, |expectation| {
+            expectation.master().in_namespace(net.census())
+        });
         sweep(shared, Cause::NOBODY, |conn| {
             let mine = conn.in_namespace(net.census());
             if mine && conn.kept().is_some() {

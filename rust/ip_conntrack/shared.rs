@@ -285,11 +285,11 @@ impl Shared {
     /// It comes back where one of its tuples is taken, or where it was put in before.
     #[inline(always)]
     pub(crate) fn insert(&self, conn: Ref<Conn>, read: ReadSide<'_>) -> Result<(), Insert<Conn>> {
-        let over = netfilter::now().add(conn.pending_timeout());
+        let timeout = conn.pending_timeout();
         if self.table().insert(conn, &read)? > self.0.limit.get() {
             growth::look();
         }
-        self.due().by(over);
+        self.due().by(netfilter::now(), timeout);
         Ok(())
     }
 
@@ -297,7 +297,7 @@ impl Shared {
     #[inline]
     pub(crate) fn refresh(&self, conn: &Conn, now: Instant, timeout: Ticks) {
         conn.refresh(now, timeout);
-        self.due().by(now.add(timeout));
+        self.due().by(now, timeout);
     }
 
     pub(crate) fn due(&self) -> &Due {

@@ -11,7 +11,7 @@ use core::{
 use conntrack::tuple::Tuple;
 use kernel::{
     error::{from_result, to_result},
-    ffi::{c_int, c_uint, c_void},
+    ffi::{c_int, c_long, c_uint, c_void},
     prelude::*,
 };
 use rcu_table::Ref;
@@ -27,6 +27,7 @@ use crate::{
     skb::Skb,
     sysctl::{Directory, Settings},
     tally::Tallies,
+    time::HZ,
 };
 
 /// What a module does with packets, and keeps for each namespace.
@@ -243,37 +244,43 @@ struct Life<T: Tracker> {
     gather: Option<Hooks<4>>,
 }
 
-/// Some hooks of a namespace.
+/// Some hooks of a namespace. Who lists hooks reads them under RCU, so this is dropped a grace period after they
+/// were unregistered.
 struct Hooks<const N: usize> {
     ops: KBox<[raw::nf_hook_ops; N]>,
-    net: NonNull<raw::net>,
+    /// Where they are registered.
+    net: Option<NonNull<raw::net>>,
 }
 
 impl<const N: usize> Hooks<N> {
-    fn register(net: NonNull<raw::net>, ops: [raw::nf_hook_ops; N]) -> Result<Self> {
-        let mut hooks = Self {
-            ops: KBox::new(ops, GFP_KERNEL)?,
-            net,
-        };
-        // SAFETY: the array stays where it is until `drop` takes it back.
+    fn new(ops: [raw::nf_hook_ops; N]) -> Result<Self> {
+        let ops = KBox::new(ops, GFP_KERNEL)?;
+        Ok(Self { ops, net: None })
+    }
+
+    fn register(&mut self, net: NonNull<raw::net>) -> Result {
+        // SAFETY: the array stays where it is until `unregister` takes it back.
         to_result(unsafe {
-            raw::nf_register_net_hooks(net.as_ptr(), hooks.ops.as_mut_ptr(), N as c_uint)
-        })
-        .inspect_err(|_| hooks.net = NonNull::dangling())
-        .map(|()| hooks)
+            raw::nf_register_net_hooks(net.as_ptr(), self.ops.as_mut_ptr(), N as c_uint)
+        })?;
+        self.net = Some(net);
+        Ok(())
+    }
+
+    /// After this, packets that are in a hook are let go by a grace period, queued ones dropped.
+    fn unregister(&mut self) {
+        if let Some(net) = self.net.take() {
+            // SAFETY: registered by `register` with this very array.
+            unsafe {
+                raw::nf_unregister_net_hooks(net.as_ptr(), self.ops.as_mut_ptr(), N as c_uint)
+            };
+        }
     }
 }
 
 impl<const N: usize> Drop for Hooks<N> {
-    /// After this, packets that are in a hook are let go by a grace period, queued ones dropped.
     fn drop(&mut self) {
-        if self.net == NonNull::dangling() {
-            return; // Never registered.
-        }
-        // SAFETY: registered by `register` with this very array.
-        unsafe {
-            raw::nf_unregister_net_hooks(self.net.as_ptr(), self.ops.as_mut_ptr(), N as c_uint)
-        };
+        self.unregister();
     }
 }
 
@@ -486,49 +493,71 @@ unsafe extern "C" fn init<T: Tracker>(net: *mut raw::net) -> c_int {
             SLOTS.store(*T::namespaces().id.get(), Ordering::Relaxed);
             (*callback_slot::<T>(net)).census = &raw const (*kept.as_ptr()).census;
         }
-        match switch_on::<T>(raw_net, kept) {
-            Ok(life) => {
-                // SAFETY: the slot is ours; readers see it by the release store.
-                unsafe {
+        let life = Life::new(kept).and_then(|mut life| match life.switch_on(raw_net) {
+            Ok(()) => Ok(life),
+            Err(error) => {
+                life.switch_off();
+                // Packets may have met its hooks already, and others may read of them.
+                kernel::sync::rcu::synchronize_rcu();
+                Err(error)
+            }
+        });
+        // SAFETY: the slot is ours, readers see it by the release store; or else `kept` was leaked above, its
+        // hooks are gone, and nobody is in them any more.
+        unsafe {
+            match life {
+                Ok(life) => {
                     let slot = callback_slot::<T>(net);
                     (*slot).life = KBox::into_raw(life);
                     (*slot).net.store(kept.as_ptr(), Ordering::Release);
+                    Ok(0)
                 }
-                Ok(0)
-            }
-            Err(error) => {
-                // Packets may have met its hooks already.
-                kernel::sync::rcu::synchronize_rcu();
-                // SAFETY: leaked above; its hooks are gone, and nobody is in them any more.
-                unsafe { retire::<T>(kept) };
-                Err(error)
+                Err(error) => {
+                    retire::<T>(kept);
+                    Err(error)
+                }
             }
         }
     })
 }
 
-/// Switches on what a namespace needs, hooks last but for the files that show their work.
-fn switch_on<T: Tracker>(
-    raw_net: NonNull<raw::net>,
-    kept: NonNull<Net<T>>,
-) -> Result<KBox<Life<T>>> {
-    let mut life = KBox::new(
-        Life {
-            net: kept,
+impl<T: Tracker> Life<T> {
+    fn new(net: NonNull<Net<T>>) -> Result<KBox<Self>> {
+        let life = Self {
+            net,
             settings: None,
             files: None,
             hooks: None,
             gather: None,
-        },
-        GFP_KERNEL,
-    )?;
-    life.settings = Some(Settings::create(raw_net, kept)?);
-    let (gather, track) = hook::tables::<T>(kept);
-    life.gather = Some(Hooks::register(raw_net, gather)?);
-    life.hooks = Some(Hooks::register(raw_net, track)?);
-    life.files = Some(proc::Files::create(raw_net, kept)?);
-    Ok(life)
+        };
+        Ok(KBox::new(life, GFP_KERNEL)?)
+    }
+
+    /// Switches on what a namespace needs, hooks last but for the files that show their work.
+    fn switch_on(&mut self, net: NonNull<raw::net>) -> Result {
+        self.settings = Some(Settings::create(net, self.net)?);
+        let (gather, track) = hook::tables::<T>(self.net);
+        self.gather.insert(Hooks::new(gather)?).register(net)?;
+        self.hooks.insert(Hooks::new(track)?).register(net)?;
+        self.files = Some(proc::Files::create(net, self.net)?);
+        Ok(())
+    }
+
+    /// Switches it off again. The rest is dropped a grace period later.
+    fn switch_off(&mut self) {
+        self.settings = None;
+        self.files = None;
+        if let Some(hooks) = &mut self.hooks {
+            hooks.unregister();
+        }
+        if let Some(gather) = &mut self.gather {
+            gather.unregister();
+        }
+    }
 }
+
+/// The longest pause between two looks for connections of a namespace that goes, in ticks.
+const LONGEST_PAUSE: c_long = HZ as c_long / 20;
 
 /// Frees what was kept for a namespace, after the last connection has gone.
 ///
@@ -538,6 +567,7 @@ fn switch_on<T: Tracker>(
 unsafe fn retire<T: Tracker>(kept: NonNull<Net<T>>) {
     // SAFETY: nobody else leads to it; connections that it counts are waited for.
     let kept = unsafe { KBox::from_raw(kept.as_ptr()) };
+    let mut pause = 1;
     loop {
         T::flush(&kept);
         if kept.census.count.load(Ordering::Acquire) == 0 {
@@ -546,7 +576,8 @@ unsafe fn retire<T: Tracker>(kept: NonNull<Net<T>>) {
         // Packets in queues of devices, neighbours and sockets hold the rest; nothing tells
         // them to let go sooner.
         // SAFETY: process context.
-        unsafe { raw::schedule_timeout_uninterruptible(1) };
+        unsafe { raw::schedule_timeout_uninterruptible(pause) };
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 }
 
@@ -566,10 +597,7 @@ unsafe extern "C" fn pre_exit<T: Tracker>(net: *mut raw::net) {
                 .census
                 .silent
                 .store(true, Ordering::Release);
-            life.settings = None;
-            life.files = None;
-            life.hooks = None;
-            life.gather = None;
+            life.switch_off();
         }
     }
 }

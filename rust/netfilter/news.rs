@@ -7,20 +7,22 @@ use core::sync::atomic::Ordering;
 use conntrack::{event::Events, status::Status};
 
 use crate::{
-    conn::{Conn, QUIET},
+    conn::{Conn, FIRST_FEATURE, QUIET},
     time,
 };
 
 /// Events in the upper half of the kernel's status word: those that are to be told, and those that
-/// could not be. Of a connection that is dead other things are kept in the same bits.
+/// could not be. Then what is known of one that is dead, and has not been told: in bits of its own, for who has seen it
+/// alive may just be taking the others.
 const PENDING: u32 = 32;
 const MISSED: u32 = PENDING + Events::COUNT;
 const EVENTS: u64 = Events::ALL.bits() as u64;
 
 /// It is dead and in the table, until that is told.
-const KEPT: u64 = (Events::DESTROY.bits() as u64) << MISSED;
+const KEPT: u64 = 1 << (MISSED + Events::COUNT);
 /// A user has ended it, whose number stands in place of the time that was left.
-const ENDED_BY_USER: u64 = (Events::DESTROY.bits() as u64) << PENDING;
+const ENDED_BY_USER: u64 = KEPT << 1;
+const _: () = assert!(ENDED_BY_USER < FIRST_FEATURE);
 
 // CAST, all: a half has as many bits as there are events.
 const fn pending(word: u64) -> Events {

@@ -27,9 +27,11 @@ def refusing(probability, **settings):
     for name, value in settings.items():
         (SLAB / name.replace("_", "-")).write_text(f"{value}")
     (SLAB / "probability").write_text(f"{probability}")
+    Path("/dev/kmsg").write_text("memory is refused from here on")
     try:
         yield
     finally:
+        Path("/dev/kmsg").write_text("memory is given again")
         (SLAB / "probability").write_text("0")
         for name in settings:
             (SLAB / name.replace("_", "-")).write_text("N")
@@ -38,14 +40,13 @@ def refusing(probability, **settings):
 def insert(file, nth):
     """Inserts a module, and its n-th demand for memory is refused; the error (or 0), and whether there were so
     many."""
-    with open(file, "rb") as module, open("/proc/thread-self/fail-nth", "r+b", buffering=0) as fail:
-        fail.write(b"%d" % nth)
+    fail = "/proc/thread-self/fail-nth"
+    with open(file, "rb") as module, open(fail, "wb", buffering=0) as order, open(fail, "rb", buffering=0) as rest:
+        order.write(b"%d" % nth)
         result = w.LIBC.syscall(w.FINIT_MODULE, module.fileno(), b"", 0)
         error = ctypes.get_errno() if result else 0
-        fail.seek(0)
-        left = int(fail.read(32).split(b"\0")[0])
-        fail.seek(0)
-        fail.write(b"0")
+        left = int(rest.read(32))
+        order.write(b"0")
     return error, left == 0
 
 
@@ -75,7 +76,7 @@ def test_loading(tracker):
         w.unload_ours()
         w.check_equal(w.slab(), None, "cache")
 
-    w.sh("modprobe nf_defrag_ipv6; modprobe nfnetlink")
+    w.sh("modprobe nf_defrag_ipv6")
     with refusing(0):
         refused_one_by_one("ip_conntrack", unload)
     tracker.load()

@@ -21,6 +21,9 @@ pub(super) mod own {
     pub(in crate::conn) const BEHIND: u64 = 1 << 59;
 }
 
+/// The first of these bits.
+pub(crate) const FIRST: u64 = 1 << own::FEATURES;
+
 /// The bit of the status word that says whether somebody listens.
 pub(crate) const LISTENED: u64 = Features::EVENTS.word();
 
