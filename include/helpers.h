@@ -137,6 +137,8 @@ void *ipct_net_generic(const struct net *net, unsigned int id);
 int ipct_request_module(const char *name);
 /* The same, and does not wait for it. */
 int ipct_request_module_nowait(const char *name);
+bool ipct_net_get(struct net *net);
+void ipct_net_put(struct net *net);
 void *ipct_proc_data(const struct inode *inode);
 u64 ipct_total_ram(void);
 u64 ipct_real_ns(void);

@@ -51,7 +51,9 @@ OTHERS = {
                              "said even if the rule has gone meanwhile; with stock the policy goes with the rule",
     "log of INVALID": "with the log of a packet that would begin a connection and may not no connection is told",
     "buckets": "nf_conntrack_buckets is the least number of buckets, the power of two in what was written, from 1024 on; "
-               "there are more while there are more than two connections for each",
+               "there are more while there are more than one connection for each; where there is no memory for so many, "
+               "the writer is told and nobody is killed for it",
+    "netlink: masters": "a user cannot name a connection as master that has a master itself",
 }
 
 

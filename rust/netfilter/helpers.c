@@ -412,6 +412,16 @@ int ipct_request_module_nowait(const char *name)
 	return request_module_nowait("%s", name);
 }
 
+bool ipct_net_get(struct net *net)
+{
+	return maybe_get_net(net);
+}
+
+void ipct_net_put(struct net *net)
+{
+	put_net(net);
+}
+
 void *ipct_proc_data(const struct inode *inode)
 {
 	return pde_data(inode);
@@ -467,7 +477,8 @@ void ipct_load_log(void)
 		if (nf_log_is_registered(family))
 			return;
 	}
-	request_module("%s", "nf_log_syslog");
+	/* Nobody waits: a namespace that goes waits for whoever is in one of its files, and a module that is loaded for it. */
+	request_module_nowait("%s", "nf_log_syslog");
 }
 
 void *ipct_counters_alloc(size_t len)

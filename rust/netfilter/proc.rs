@@ -139,9 +139,33 @@ impl<T: Tracker> Drop for Files<T> {
     }
 }
 
+/// A namespace that does not go while this lives.
+struct Pinned(NonNull<raw::net>);
+
+impl Pinned {
+    /// `None` where it is going.
+    ///
+    /// # Safety
+    ///
+    /// `net` must have memory.
+    unsafe fn new(net: NonNull<raw::net>) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { raw::ipct_net_get(net.as_ptr()) }.then_some(Self(net))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: counted by `new`.
+        unsafe { raw::ipct_net_put(self.0.as_ptr()) };
+    }
+}
+
 /// An open file.
 struct Open<L: Listing> {
     net: NonNull<Net<L::Tracker>>,
+    /// Or who reads slowly would keep others from going.
+    _pinned: Pinned,
     cursor: L::Cursor,
     /// The number of the record that the cursor is at; none before the first.
     at: Option<raw::loff_t>,
@@ -204,9 +228,16 @@ impl<L: Listing> Operations<L> {
         from_result(|| {
             // SAFETY: the data given when the file was made.
             let net = NonNull::new(unsafe { raw::ipct_proc_data(inode) }).ok_or(ENOENT)?;
+            let net = net.cast::<Net<L::Tracker>>();
+            // SAFETY: the namespace's data outlives its files, and the namespace that.
+            let pinned = unsafe {
+                let raw_net = net.as_ref().census().net().cast_mut();
+                Pinned::new(NonNull::new(raw_net).ok_or(ENOENT)?).ok_or(ENOENT)?
+            };
             let open = KBox::new(
                 Open::<L> {
-                    net: net.cast(),
+                    net,
+                    _pinned: pinned,
                     cursor: L::Cursor::default(),
                     at: None,
                     end: None,

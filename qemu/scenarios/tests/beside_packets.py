@@ -355,6 +355,25 @@ def test_again_and_elsewhere(tracker):
         w.check("mark=5" in line, f"{line}")
 
 
+def test_what_is_dropped_announces(tracker):
+    """A program expects another connection of one that is new, and drops its packet: neither keeps the namespace
+    from going."""
+    tracker.helper("amanda")
+    with w.World(tracker) as world:
+        queue = Queue(world, 1, conntrack=True)
+        queue_all(world, condition="-p udp")
+        world.firewall("iptables-legacy -t raw -A PREROUTING -p udp --dport 10080 -j CT --helper amanda")
+        world.client.send(w.udp(C, S, 1000, 10080))
+        expected = [n.flow(2, S, C, 17, 0, 3000), n.flow(3, "255.255.255.255", "255.255.255.255", 17, 0, 0xFFFF)]
+        queue.verdict(queue.packet(), NF_DROP, n.attr(NFQA_CT, []), n.attr(NFQA_EXP, expected))
+        time.sleep(0.2)
+        w.check_equal(len(world.firewall("conntrack -L expect").splitlines()), 1, "expected")
+    # The World has gone, and the tracker has to go with nothing left of it (which is waited for).
+    begin = time.monotonic()
+    tracker.unload()
+    w.check(time.monotonic() - begin < 15, "the namespace went late")
+
+
 def test_verdict_announces(tracker):
     """A program expects another connection of the one that it has seen, new or known; what makes no
     sense is left out, and the packet goes on."""

@@ -192,3 +192,35 @@ def test_nothing_is_lost_by_refusals(tracker, many=2000):
         w.check_equal(len(world.lines("sport=3")), 1, "one with a master")
         s.ask(n.CT, n.DELETE, n.ACK)
         w.check_equal(world.firewall("conntrack -C").strip(), "0", "connections at the end")
+
+
+@w.ours_only
+def test_no_chains_of_masters(tracker):
+    """A connection that has a master is nobody's."""
+    with w.World(tracker) as world, n.Socket() as s:
+        outcomes = []
+        for number in (1, 2, 3):
+            source = f"10.0.0.{number}"
+            both = n.flow(1, source, S, 17, 5, 6) + n.flow(2, S, source, 17, 6, 5)
+            master = n.flow(14, f"10.0.0.{number - 1}", S, 17, 5, 6) if number > 1 else b""
+            outcomes.append(s.outcome(n.CT, n.NEW, n.ACK | n.CREATE | n.EXCL, both, T, master))
+        w.check_equal([outcome and outcome[0] for outcome in outcomes], [[], [], "ENOTSUP"], "outcomes")
+        w.check_equal(len(world.lines()), 2, "connections")
+
+
+def test_a_far_end_keeps_no_other_from_ending(tracker):
+    """Timeouts as long as can be, set again and again in one namespace, and short ones in another: these end."""
+    with w.World(tracker) as world:
+        world.firewall("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1")
+        w.sh("ip netns exec server conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 5 --dport 6 -t 100")
+        for port in range(300):
+            world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 1000 + port, 9))
+        count = "cat /proc/sys/net/netfilter/nf_conntrack_count"
+        w.check(int(world.firewall(count)) > 20, "connections")
+        # Stock looks in two minutes at the latest, ours sooner.
+        busy = "while :; do conntrack -U -p udp -s 10.0.0.1 -t 4294967295; done >/dev/null 2>&1"
+        with w.subprocess.Popen(["ip", "netns", "exec", "server", "sh", "-c", busy], start_new_session=True) as loop:
+            try:
+                w.wait_until(lambda: int(world.firewall(count)) == 0, 180, "the short ones end")
+            finally:
+                w.os.killpg(loop.pid, 9)

@@ -175,7 +175,13 @@ fn master(
     match request.master()? {
         Some(tuple) => {
             let key = Key { zone, tuple };
-            find(net, &key).ok_or(Error::NotFound).map(Some)
+            let master = find(net, &key).ok_or(Error::NotFound)?;
+            // As with packets there are no chains of them: the end of the last would end the others one by one, a
+            // grace period each.
+            match master.master() {
+                None => Ok(Some(master)),
+                Some(_) => Err(Error::NotSupported),
+            }
         }
         None => Ok(None),
     }

@@ -32,7 +32,9 @@ impl Part for Connbytes {
         place.with_net::<Namespace, _>(|net| {
             let wanted = &net.tracker().wanted;
             if !wanted.acct() {
-                pr_warn!("connbytes: nf_conntrack_acct is 1 from here on\n");
+                if !netfilter::limited() {
+                    pr_warn!("connbytes: nf_conntrack_acct is 1 from here on\n");
+                }
                 wanted.set_acct(true);
             }
         });

@@ -17,6 +17,7 @@ use conntrack::{
 use kernel::{error::code, prelude::*, sync::rcu};
 
 use crate::{
+    log::limited,
     namespace::{Net, Tracker},
     rcu::ReadSide,
     skb::Skb,
@@ -140,6 +141,8 @@ fn refuse(name: &CStr, why: Refused) -> Error {
         Refused::OtherTimeouts => (code::EINVAL, "the timeout policy is for other protocols"),
         Refused::NoMemory => return code::ENOMEM,
     };
-    pr_info!("{}: {}\n", name.to_str().unwrap_or("?"), text);
+    if !limited() {
+        pr_info!("{}: {}\n", name.to_str().unwrap_or("?"), text);
+    }
     error
 }
