@@ -196,7 +196,8 @@ pub(crate) fn take(
                     && !expectation.what().flags.contains(Flags::INACTIVE)
                     && !expectation.is_over()
                     && !expectation.expired(now)
-                    && !expectation.master().status().contains(Status::DYING);
+                    // Whose announcement has not come through yet nobody can have followed it.
+                    && expectation.master().is_live();
                 wanted.then_some(())
             })?;
     let found = found.get()?;

@@ -367,7 +367,12 @@ def test_what_is_dropped_announces(tracker):
         expected = [n.flow(2, S, C, 17, 0, 3000), n.flow(3, "255.255.255.255", "255.255.255.255", 17, 0, 0xFFFF)]
         queue.verdict(queue.packet(), NF_DROP, n.attr(NFQA_CT, []), n.attr(NFQA_EXP, expected))
         time.sleep(0.2)
-        w.check_equal(len(world.firewall("conntrack -L expect").splitlines()), 1, "expected")
+        world.firewall("iptables-legacy -F FORWARD")
+        world.firewall("iptables-legacy -A FORWARD -p udp --dport 3000 -m conntrack --ctstate NEW")
+        world.server.send(w.udp(S, C, 5, 3000))
+        time.sleep(0.1)
+        _, _, rule = world.firewall("iptables-legacy -L FORWARD -v -n -x").splitlines()
+        w.check_equal(rule.split()[0], "1", "packets that were NEW")
     # Namespaces go one after the other: where this one waits, so does the next, and its end of a wire stays.
     w.sh("ip netns add next; ip link add wire type veth peer end netns next; ip netns del next")
     w.wait_until(lambda: not w.sh("ip -o link show wire 2>/dev/null", check=False), 15, "the namespace has gone")
