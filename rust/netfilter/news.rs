@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use conntrack::{event::Events, status::Status};
 
 use crate::{
-    conn::{Conn, FIRST_FEATURE, QUIET},
+    conn::{Conn, QUIET},
     time,
 };
 
@@ -21,8 +21,7 @@ const EVENTS: u64 = Events::ALL.bits() as u64;
 /// It is dead and in the table, until that is told.
 const KEPT: u64 = 1 << (MISSED + Events::COUNT);
 /// A user has ended it, whose number stands in place of the time that was left.
-const ENDED_BY_USER: u64 = KEPT << 1;
-const _: () = assert!(ENDED_BY_USER < FIRST_FEATURE);
+pub(crate) const ENDED_BY_USER: u64 = KEPT << 1;
 
 // CAST, all: a half has as many bits as there are events.
 const fn pending(word: u64) -> Events {

@@ -3,6 +3,8 @@
 
 use conntrack::setting::Value;
 
+use crate::news::ENDED_BY_USER;
+
 /// What the upper half of the kernel's status word has of ours; `news.rs` has the rest.
 pub(super) mod own {
     /// Where the bits of `Features` begin.
@@ -21,8 +23,7 @@ pub(super) mod own {
     pub(in crate::conn) const BEHIND: u64 = 1 << 59;
 }
 
-/// The first of these bits.
-pub(crate) const FIRST: u64 = 1 << own::FEATURES;
+const _: () = assert!(ENDED_BY_USER < 1 << own::FEATURES);
 
 /// The bit of the status word that says whether somebody listens.
 pub(crate) const LISTENED: u64 = Features::EVENTS.word();

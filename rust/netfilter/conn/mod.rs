@@ -50,7 +50,7 @@ pub use self::{
     state::{Change, StateGuard},
 };
 pub(crate) use self::{
-    features::{FIRST as FIRST_FEATURE, LISTENED, QUIET},
+    features::{LISTENED, QUIET},
     number::make_numbers_secret,
 };
 
