@@ -31,7 +31,7 @@ part() {
 KERNEL_SRC=$("$tools/env/kernel.sh" --source "$flavour")
 export KERNEL_SRC
 part "tests on the host" "$tools/env/enter.sh" /checkout/tools/host_tests.sh "$inside/results"
-part "the helpers, fuzzed: seeds and a million inputs each" "$tools/fuzz.sh" replay "$results/fuzz.json"
+part "helpers, packets and requests, fuzzed: seeds and a million inputs each" "$tools/fuzz.sh" replay "$results/fuzz.json"
 KERNEL_BUILD=$("$tools/env/kernel.sh" --path "$flavour")/build part "what is said when something is missing" \
 	"$tools/env/enter.sh" /checkout/tools/setup_tests.py "$inside/results"
 part "KUnit in the guest" "$tools/guest.sh" "$flavour" --memory "$memory" --results "$inside/results/kunit" \

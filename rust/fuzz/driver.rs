@@ -13,6 +13,10 @@
 //! from the client) and, of TCP, where it begins in the stream: see [`place`].
 #![forbid(unsafe_code)]
 
+mod wire;
+
+pub use wire::{netlink, packets};
+
 use std::net::IpAddr;
 
 use conntrack::{
