@@ -174,8 +174,8 @@ pub(crate) fn any(net: &Net<Namespace>) -> bool {
     helpers::KNOWN && net.census().expected().load(Ordering::Relaxed) != 0
 }
 
-/// The expectation of a new connection, which is taken out unless it is permanent.
-pub(crate) fn take(
+/// The expectation that a new connection meets.
+pub(crate) fn meet(
     net: &Net<Namespace>,
     zone: Zone,
     tuple: &Tuple,
@@ -184,8 +184,7 @@ pub(crate) fn take(
     if !any(net) {
         return None;
     }
-    let tracker = net.tracker();
-    let expectations = tracker.shared.expectations();
+    let expectations = net.tracker().shared.expectations();
     let now = netfilter::now();
     let (found, ()) =
         expectations
@@ -200,15 +199,20 @@ pub(crate) fn take(
                     && expectation.master().is_live();
                 wanted.then_some(())
             })?;
-    let found = found.get()?;
-    if found.what().flags.contains(Flags::PERMANENT) {
-        tracker.counts.event(Event::ExpectNew);
-        return Some(found);
-    }
+    found.get()
+}
+
+/// Takes out an expectation that a new connection has met, unless it is permanent. `false`: another packet has
+/// it already.
+pub(crate) fn take(net: &Net<Namespace>, expectation: &Expectation) -> bool {
+    let tracker = net.tracker();
+    let stays = expectation.what().flags.contains(Flags::PERMANENT);
     // Of two packets only one gets it.
-    let taken = expectations.remove(&found)?;
-    tracker.counts.event(Event::ExpectNew);
-    Some(taken)
+    let taken = stays || tracker.shared.expectations().remove(expectation).is_some();
+    if taken {
+        tracker.counts.event(Event::ExpectNew);
+    }
+    taken
 }
 
 /// Expects a connection that `master` has announced in `message`; whether that can be.

@@ -402,34 +402,51 @@ pub(crate) fn open(
     zone: Zone,
     template: Option<&Conn>,
 ) -> Decision {
+    for _ in 0..ROUNDS {
+        if let Some(decision) = try_open(context, transport, tuple, hash, zone, template) {
+            return decision;
+        }
+    }
+    Decision::Drop(Reason::Unsettled)
+}
+
+/// The same; `None`: another packet has taken what was expected of this one, which is to be looked at anew.
+fn try_open(
+    context: &Context<'_, Namespace>,
+    transport: &Transport<'_>,
+    tuple: &Tuple,
+    hash: u32,
+    zone: Zone,
+    template: Option<&Conn>,
+) -> Option<Decision> {
     let net = context.net;
     let tracker = net.tracker();
     let config = &tracker.config;
     let Some(reply) = tuple.invert() else {
-        return Decision::Invalid(Reason::IcmpNotRequest);
+        return Some(Decision::Invalid(Reason::IcmpNotRequest));
     };
     let timeouts = template.and_then(Conn::timeouts);
     let timeouts = timeouts.unwrap_or(&config.timeouts);
     let (mut state, now) = ([0; WORDS], netfilter::now());
     let effect = match proto::begin(&mut state, transport, timeouts, now, config) {
         Ok(effect) => effect,
-        Err(reason) => return Decision::Invalid(reason),
+        Err(reason) => return Some(Decision::Invalid(reason)),
     };
     if net.census().len() >= tracker.shared.max() && !evict::make_room(net, hash, context.read) {
         if !netfilter::limited() {
             pr_warn!("table full, dropping packet\n");
         }
-        return no_room(config, Reason::TableFull);
+        return Some(no_room(config, Reason::TableFull));
     }
     let origin = if template.is_none() && is_plain(net, tuple) {
         Origin::new(tracker)
     } else {
         match Origin::search(context, tuple, zone, template) {
             Ok(origin) => origin,
-            Err(_) => return no_room(config, Reason::NoMemory),
+            Err(_) => return Some(no_room(config, Reason::NoMemory)),
         }
     };
-    let (ctinfo, born) = if origin.expected {
+    let (ctinfo, born) = if origin.expectation.is_some() {
         (CtInfo::Related, Status::EXPECTED)
     } else {
         (CtInfo::New, Status::NONE)
@@ -450,19 +467,24 @@ pub(crate) fn open(
         marks: origin.marks,
         features: origin.features,
     };
-    match net.new_conn(tracker.shared.cache(), new, origin.extension) {
-        Some(conn) => {
-            count(context, &conn, Direction::Original);
-            Decision::Tracked(conn, ctinfo)
-        }
-        None => no_room(config, Reason::NoMemory),
+    let Some(conn) = net.new_conn(tracker.shared.cache(), new, origin.extension) else {
+        return Some(no_room(config, Reason::NoMemory));
+    };
+    // Not before: where there is no memory, the packet comes once more.
+    if origin
+        .expectation
+        .is_some_and(|expectation| !expect::take(net, &expectation))
+    {
+        return None;
     }
+    count(context, &conn, Direction::Original);
+    Some(Decision::Tracked(conn, ctinfo))
 }
 
 /// Where a connection comes from, and what it has from there.
 struct Origin {
-    /// Whether another has announced it.
-    expected: bool,
+    /// By which another has announced it.
+    expectation: Option<Ref<Expectation>>,
     /// That one's marks.
     marks: [u32; 2],
     extension: Option<KBox<Extension>>,
@@ -474,7 +496,7 @@ impl Origin {
     #[inline]
     fn new(tracker: &Namespace) -> Self {
         Self {
-            expected: false,
+            expectation: None,
             marks: [0; 2],
             extension: None,
             features: tracker.wanted.features(),
@@ -492,17 +514,14 @@ impl Origin {
     ) -> Result<Self> {
         let tracker = context.net.tracker();
         let mut origin = Self::new(tracker);
-        let expectation = expect::take(context.net, zone, tuple, context.read);
+        let expectation = expect::meet(context.net, zone, tuple, context.read);
         let wishes = template.and_then(Conn::extension).map(Extension::extras);
         let masks = wishes.and_then(|wishes| wishes.masks);
         // As with stock: where events are told if somebody listens, no rule asks for more.
         let asked = masks.is_some() && tracker.wanted.events() == 0;
         origin.features = origin.features.with(Features::EVENTS, asked);
         let master = expectation.as_ref().map(|expectation| expectation.master());
-        if let Some(master) = master {
-            origin.expected = true;
-            origin.marks = master.marks();
-        }
+        origin.marks = master.map_or([0; 2], |master| master.marks());
         origin.extension = Extension::new(Extras {
             master: master.cloned(),
             session: session(context, tuple, expectation.as_deref(), template)?,
@@ -513,6 +532,7 @@ impl Origin {
             masks,
             shifts: None,
         })?;
+        origin.expectation = expectation;
         Ok(origin)
     }
 }
