@@ -211,7 +211,7 @@ def test_no_chains_of_masters(tracker):
 def test_a_far_end_keeps_no_other_from_ending(tracker):
     """Timeouts as long as can be, set again and again in one namespace, and short ones in another: these end."""
     with w.World(tracker) as world:
-        world.firewall("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1")
+        world.firewall("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=10")
         w.sh("ip netns exec server conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 5 --dport 6 -t 100")
         for port in range(300):
             world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 1000 + port, 9))
