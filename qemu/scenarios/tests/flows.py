@@ -93,6 +93,19 @@ def test_big_ping(tracker):
         w.check_equal(len(world.lines("icmp", "type=8")), 1, "entries")
 
 
+def test_traceroute(tracker):
+    """Each hop answers with an error about what it was sent, which is RELATED; nothing else is let back."""
+    with w.World(tracker) as world:
+        for command, server in (("iptables-legacy", w.SERVER), ("ip6tables-legacy", w.SERVER6)):
+            world.firewall(f"{command} -A FORWARD -o inner -m state --state RELATED -j ACCEPT")
+            world.firewall(f"{command} -A FORWARD -o inner -j DROP")
+            world.firewall(f"{command} -A OUTPUT -o inner -m state --state RELATED")
+            hops = w.sh(f"ip netns exec client traceroute -n -q 1 -N 1 -w 5 -m 4 {server}").splitlines()[1:]
+            w.check_equal((len(hops), hops[-1].split()[1]), (2, server), f"hops {hops}")
+            w.check_equal(counted(world, command, "FORWARD"), [1, 0], f"{command}: RELATED, others")
+            w.check_equal(counted(world, command, "OUTPUT"), [1], f"{command}: RELATED of its own")
+
+
 def connect(world):
     listener = world.socket("server", socket.AF_INET, socket.SOCK_STREAM)
     listener.bind((w.SERVER, 80))

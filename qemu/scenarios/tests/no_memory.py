@@ -8,6 +8,7 @@ import itertools
 import os
 from pathlib import Path
 
+import netlink as n
 import world as w
 
 DEBUG = Path("/sys/kernel/debug")
@@ -37,17 +38,24 @@ def refusing(probability, **settings):
             (SLAB / name.replace("_", "-")).write_text("N")
 
 
-def insert(file, nth):
-    """Inserts a module, and its n-th demand for memory is refused; the error (or 0), and whether there were so
-    many."""
+def refused(nth, call):
+    """What a call returns of which the kernel's n-th demand for memory is refused, and whether there were so many."""
     fail = "/proc/thread-self/fail-nth"
-    with open(file, "rb") as module, open(fail, "wb", buffering=0) as order, open(fail, "rb", buffering=0) as rest:
+    with open(fail, "wb", buffering=0) as order, open(fail, "rb", buffering=0) as rest:
         order.write(b"%d" % nth)
-        result = w.LIBC.syscall(w.FINIT_MODULE, module.fileno(), b"", 0)
-        error = ctypes.get_errno() if result else 0
+        try:
+            result = call()
+        except (n.Error, OSError) as error:
+            result = error
         left = int(rest.read(32))
         order.write(b"0")
-    return error, left == 0
+    return result, left == 0
+
+
+def insert(file):
+    """Inserts a module; the error, or 0."""
+    with open(file, "rb") as module:
+        return ctypes.get_errno() if w.LIBC.syscall(w.FINIT_MODULE, module.fileno(), b"", 0) else 0
 
 
 def refused_one_by_one(name, unload):
@@ -55,7 +63,7 @@ def refused_one_by_one(name, unload):
     where it is out the user is told why."""
     refused = 0
     for nth in itertools.count(1):
-        error, so_many = insert(MODULES / f"{name}.ko", nth)
+        error, so_many = refused(nth, lambda: insert(MODULES / f"{name}.ko"))
         w.check(error in (0, errno.ENOMEM), f"{name}, demand {nth}: {os.strerror(error)}")
         w.check_equal(w.loaded(name), not error, f"{name} is loaded, demand {nth}")
         if not error:
@@ -107,6 +115,7 @@ def test_packets(tracker):
         def count(name):
             return world.reasons()[name]
 
+        world.firewall("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=600")
         new(1)
         world.server.send(w.udp(w.GHOST_SERVER, w.GHOST_CLIENT, 9, 1))
         (Path("/sys/kernel/slab/ip_conntrack/failslab")).write_text("1")
@@ -125,39 +134,73 @@ def test_packets(tracker):
         w.check_equal(len(world.lines("sport=9000")), 1, "with memory again")
 
 
+def connection(number, *more):
+    """What names a connection, and its time."""
+    source = f"10.0.0.{number}"
+    return n.flow(1, source, n.S, 6, 5, 80), n.flow(2, n.S, source, 6, 80, 5), n.be32(7, 100), *more
+
+
 @w.ours_only
-@w.loads_itself
 @w.needs(SLAB)
-def test_users(tracker):
-    """What users do while one demand in fifty is refused works or does not; it all comes to an end, and the modules
-    can be unloaded."""
-    commands = (
-        "ip netns add hungry; ip netns del hungry",
-        "iptables-legacy -A OUTPUT -p tcp -m connlimit --connlimit-above 5 -m state --state NEW; iptables-legacy -F",
-        "iptables-legacy -t raw -A OUTPUT -p tcp --dport 21 -j CT --helper ftp --zone 3; iptables-legacy -t raw -F",
-        "iptables-legacy -t raw -A OUTPUT -p udp -j CT --timeout brief; iptables-legacy -t raw -F",
-        "ip6tables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -m connmark --mark 3; ip6tables-legacy -F",
-        "conntrack -I -p tcp -s 10.0.0.1 -d 10.0.0.2 --sport 5 --dport 6 --state ESTABLISHED -t 100 -m 7 -l 1; conntrack -L; conntrack -D -m 7",
-        "conntrack -I expect -p tcp --orig-src 10.0.0.1 --orig-dst 10.0.0.2 --sport 5 --dport 6",
-        "cat /proc/net/ip_conntrack /proc/net/stat/ip_conntrack; sysctl -w net.netfilter.nf_conntrack_buckets=4096",
-        "sysctl -w net.netfilter.nf_conntrack_acct=1; sysctl -w net.netfilter.nf_conntrack_buckets=65536",
-        "nfct timeout add brief inet udp unreplied 9; nfct timeout list; nfct timeout delete brief",
-        "modprobe ip_conntrack_irc; rmmod ip_conntrack_irc",
-        "ping -c 1 -W 1 127.0.0.1",
-    )
-    tracker.load()
-    failed = {}
-    with refusing(2, task_filter="Y"):
-        for turn, command in itertools.product(range(int(os.environ.get("ROUNDS", "12")) * 2), commands):
-            done = w.sh(f"(echo 1 > /proc/self/make-it-fail; {command}) >/dev/null 2>&1 || echo failed", check=False)
-            failed[command] = failed.get(command, 0) + bool(done)
-    print(f"    {sum(failed.values())} of {(turn + 1) * len(commands)} failed", flush=True)
-    w.check(sum(failed.values()) > len(commands), "hardly any failed: nothing was tried")
-    w.sh("for rules in iptables-legacy ip6tables-legacy; do $rules -F; $rules -t raw -F; done; ip netns del hungry; nfct timeout delete brief",
-         check=False)
-    tracker.unload()
-    w.check_equal(w.slab(), None, "cache")
-    tracker.load()
+def test_requests(tracker):
+    """Each demand for memory that a user's request makes is refused in turn; afterwards the request does what it
+    should, once."""
+    tracker.helper("ftp")
+    make = n.ACK | n.CREATE | n.EXCL
+    helper, labels = n.attr(5, [n.attr(1, b"ftp\0")]), n.attr(22, b"\1" * 16)
+    with w.World(tracker) as world:
+        world.firewall("iptables-legacy -t raw -A OUTPUT -m connlabel --label 1")
+        with n.Socket() as s:
+            requests = {
+                "new": (n.CT, n.NEW, make, *connection(1, helper, labels)),
+                "changed": (n.CT, n.NEW, n.ACK, *connection(1, n.be32(8, 7), labels)),
+                "listed": (n.CT, n.GET, n.DUMP),
+                "asked for": (n.CT, n.GET, n.ACK, connection(1)[0]),
+                "expected": (n.EXP, n.EXP_NEW, make, connection(1)[0], n.flow(2, n.S, "10.0.0.1", 6, 0, 3000),
+                             n.flow(3, "255.255.255.255", "255.255.255.255", 6, 0, 0xFFFF), n.be32(4, 60)),
+                "ended": (n.CT, n.DELETE, n.ACK, connection(1)[0]),
+            }
+            # What has to be so each time.
+            before = {"new": requests["ended"], "ended": requests["new"]}
+            with refusing(0):
+                for title, request in requests.items():
+                    for nth in itertools.count(1):
+                        if title in before:
+                            s.outcome(*before[title])
+                        with n.Socket() as one:
+                            one.socket.settimeout(2)  # Even what says that there is no memory needs some.
+                            result, so_many = refused(nth, lambda one=one, request=request: one.ask(*request))
+                        if not so_many:
+                            break
+                    print(f"    {title}: {nth - 1} demands for memory, at last {str(result)[:60]}", flush=True)
+            w.check_equal(world.lines("sport=5"), [], "what has ended")
+            w.check_equal(s.outcome(*requests["new"]), [], "new, once more")
+            w.check_equal(len(world.lines("sport=5")), 1, "connections")
+
+
+@w.ours_only
+@w.needs(SLAB)
+def test_namespaces(tracker):
+    """The same of a namespace that begins: some hundreds of the demands are ours."""
+    def begin():
+        os.unshare(os.CLONE_NEWNET)
+
+    with refusing(0):
+        for nth in itertools.count(1):
+            reader, writer = os.pipe()
+            child = os.fork()
+            if not child:
+                _, so_many = refused(nth, begin)
+                os.write(writer, b"1" if so_many else b"0")
+                os._exit(0)
+            os.waitpid(child, 0)
+            so_many = os.read(reader, 1) == b"1"
+            os.close(reader)
+            os.close(writer)
+            if not so_many:
+                break
+    print(f"    {nth - 1} demands for memory", flush=True)
+    w.check(nth > 100, "nothing was tried")
     with w.World(tracker) as world:
         world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, 5, 9))
         w.check_equal(len(world.lines()), 1, "connections afterwards")

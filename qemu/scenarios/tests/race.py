@@ -127,7 +127,7 @@ def test_buckets_change_under_load(tracker):
             w.check_equal(len(set(kept)), 2000, "entries")
         with w.inside("firewall"):
             rounds = race(change_all, time.monotonic() + float(os.environ.get("RESIZE", "8")))
-        w.check(min(rounds) >= 3, f"rounds of each: {rounds}: nothing was tried")
+        w.check(min(rounds) >= 1, f"rounds of each: {rounds}: nothing was tried")
         left = sorted(line.split("src=", 1)[1].split(" [")[0] for line in tracker.lines("server"))
         w.check(left == kept, f"{len(left)} entries, {len(set(left))} different ones, of {len(kept)}")
         with w.inside("server"):
