@@ -11,7 +11,7 @@ limit=2400
 each=300
 if [ "$flavour" = debug ]; then
 	memory=3072
-	limit=5400
+	limit=9000
 	each=1800
 fi
 "$tools/build.sh" "$flavour"
