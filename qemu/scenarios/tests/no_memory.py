@@ -52,27 +52,27 @@ def refused(nth, call):
     return result, left == 0
 
 
-def insert(file):
-    """Inserts a module; the error, or 0."""
-    with open(file, "rb") as module:
-        return ctypes.get_errno() if w.LIBC.syscall(w.FINIT_MODULE, module.fileno(), b"", 0) else 0
+def insert(module):
+    """Inserts an open module; the error, or 0."""
+    return ctypes.get_errno() if w.LIBC.syscall(w.FINIT_MODULE, module.fileno(), b"", 0) else 0
 
 
 def refused_one_by_one(name, unload):
     """Inserts a module again and again, and each time another demand for memory is refused. It is in or out, and
     where it is out the user is told why."""
-    refused = 0
+    vital = 0
     for nth in itertools.count(1):
-        error, so_many = refused(nth, lambda: insert(MODULES / f"{name}.ko"))
+        with open(MODULES / f"{name}.ko", "rb") as module:
+            error, so_many = refused(nth, lambda module=module: insert(module))
         w.check(error in (0, errno.ENOMEM), f"{name}, demand {nth}: {os.strerror(error)}")
         w.check_equal(w.loaded(name), not error, f"{name} is loaded, demand {nth}")
         if not error:
             unload()
-        refused += error != 0
+        vital += error != 0
         if not so_many:
             break
-    print(f"    {name}: {nth - 1} demands for memory, {refused} of them were vital", flush=True)
-    w.check(refused > 20, f"{name} could do without {nth - 1 - refused} of {nth - 1}: nothing was tried")
+    print(f"    {name}: {nth - 1} demands for memory, {vital} of them were vital", flush=True)
+    w.check(vital > 20, f"{name} could do without {nth - 1 - vital} of {nth - 1}: nothing was tried")
 
 
 @w.ours_only
