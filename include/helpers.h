@@ -41,7 +41,7 @@ void ipct_spin_lock_nested(spinlock_t *lock);
 void ipct_spin_unlock(spinlock_t *lock);
 void ipct_spin_unlock_bh(spinlock_t *lock);
 
-void *ipct_heads_new(size_t count, size_t size);
+void *ipct_zeroed(size_t count, size_t size);
 struct kmem_cache *ipct_cache_create(const char *name, unsigned int size,
 				     unsigned int align);
 void *ipct_cache_alloc_atomic(struct kmem_cache *cache);

@@ -1,39 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The end of entries: by their time, or with their namespace.
 
-use core::cell::Cell;
-
 use conntrack::{
     setting::Setting,
     time::{Instant, Ticks},
 };
 use kernel::sync::rcu;
 use netfilter::{BottomHalvesOff, Conn, GracePeriod, Net, ReadSide, Worker, HZ};
-use rcu_table::Grace;
+use rcu_table::{Ahead, Grace, Insert, Look, Moment, Node, Ref, Seen};
 
 use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 
-/// How often somebody asks whether the table is to be looked through. Who looks an entry up sees by
-/// itself that its time is over; this is for those that nobody looks up any more.
+/// How often somebody asks whether a bucket is to be looked through. Who looks an entry up sees by itself that
+/// its time is over; this is for those that nobody looks up any more.
 pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
-/// It is looked through again when the next entry is over, and not later than so: a packet of an open
-/// connection says nothing when its time is shorter than before.
-const LATEST: Ticks = Ticks::from_secs(30, HZ);
 
-/// How many buckets are looked through in one go, while no packet comes to this CPU.
+/// The unit of the moments at which buckets are looked through, 1 to 2 seconds: so many bits of ticks.
+const UNIT: u32 = HZ.next_power_of_two().ilog2();
+
+/// A time that becomes shorter than before, but not shorter than so, is left to the next look. (As those of TCP
+/// that is closing: a look of its own would cost more than to have it a minute longer.)
+pub(crate) const SOON: Ticks = Ticks::from_secs(30, HZ);
+
+/// Of how many buckets somebody asks when they are to be looked through in one go, and how many are looked
+/// through, while no packet comes to this CPU.
+const ASKED: usize = 1024;
 const SLICE: usize = 32;
 
-/// How many are looked through in a period, beside those in which many connections have expired.
-const SHARE: usize = 1 << 16;
-
-/// How many buckets are looked through together. What ends is freed after a grace period, all of it together:
-/// of too many at once packets would have to wait for that.
+/// How many are looked through together, and of how many more somebody asks. What ends is freed after a grace
+/// period, all of it together: of too many at once packets would have to wait for that.
 const TOGETHER: usize = 1 << 11;
+const ASKED_TOGETHER: usize = TOGETHER << 4;
+
+/// How often in a period, beside those times when many connections have expired.
+const SHARE: usize = 32;
 
 /// Of so many connections that it meets one is expired: that is many.
-const MANY: u32 = 16;
+const MANY: usize = 16;
 
-/// When the table is to be looked through again.
+/// When the first bucket is to be looked through.
 pub(crate) struct Due(Setting<Instant>);
 
 impl Due {
@@ -42,14 +47,66 @@ impl Due {
         Self(Setting::new(netfilter::now()))
     }
 
-    /// An entry will be over a `timeout` from `now` on. (One that lies further ahead than the next look counts for
-    /// nothing; seen from a time that is past it might even lie behind.)
+    /// At that time, or earlier.
     #[inline]
-    pub(crate) fn by(&self, now: Instant, timeout: Ticks) {
-        let time = now.add(timeout);
-        if timeout < LATEST && self.0.get().after(time) {
+    pub(crate) fn by(&self, time: Instant) {
+        if self.0.get().after(time) {
             self.0.set(time);
         }
+    }
+}
+
+/// The unit that a time is in, so many since the clock began.
+#[inline]
+const fn unit(time: Instant) -> u32 {
+    time.as_ticks() >> UNIT
+}
+
+/// When a bucket with a connection whose time is over `left` from `now` on is to be looked through: in the unit
+/// after that.
+#[inline]
+fn ahead(now: Instant, left: Ticks) -> Ahead {
+    const LAST: Ticks = Ticks::new(((Moment::FARTHEST - 1) as u32) << UNIT);
+    let first = unit(now);
+    let over = unit(now.add(if left < LAST { left } else { LAST }));
+    Ahead {
+        now: Moment::new(first),
+        // CAST: at most `FARTHEST`.
+        units: over.wrapping_sub(first).wrapping_add(1) as u8,
+    }
+}
+
+/// When the unit begins that lies so many after that of `now`.
+#[inline]
+fn begin(now: Instant, units: u8) -> Instant {
+    Instant::from_ticks(unit(now).wrapping_add(units.into()) << UNIT)
+}
+
+/// A connection that is over after `timeout` is put into the table.
+#[inline(always)]
+pub(crate) fn insert(
+    shared: &Shared,
+    conn: Ref<Conn>,
+    timeout: Ticks,
+    read: &ReadSide<'_>,
+) -> Result<u32, Insert<Conn>> {
+    let now = netfilter::now();
+    let by = ahead(now, timeout);
+    let done = shared.table().insert_by(conn, by, read)?;
+    if done.sooner {
+        shared.due().by(begin(now, by.units));
+    }
+    Ok(done.entries)
+}
+
+/// The time of a connection is over after a `timeout` from `now` on, which is earlier than before.
+#[inline(never)]
+pub(crate) fn sooner(shared: &Shared, conn: &Conn, now: Instant, timeout: Ticks) {
+    let guard = rcu::read_lock();
+    let by = ahead(now, timeout);
+    let hash = conn.link().hash();
+    if shared.table().look_by(hash, by, &ReadSide::of(&guard)) {
+        shared.due().by(begin(now, by.units));
     }
 }
 
@@ -58,8 +115,15 @@ pub(crate) struct Reaper {
     shared: Shared,
     /// Where the next share begins.
     at: Setting<u32>,
-    /// When the first is over of those that this look through has met.
-    first: Setting<Instant>,
+}
+
+/// What was met.
+#[derive(Default)]
+struct Met {
+    asked: usize,
+    buckets: usize,
+    connections: usize,
+    ended: usize,
 }
 
 impl Reaper {
@@ -67,35 +131,81 @@ impl Reaper {
         Self {
             shared,
             at: Setting::new(0),
-            first: Setting::new(netfilter::now().add(LATEST)),
         }
     }
 
-    /// Looks through some buckets; whether many had expired there. `None` at the end of the table.
-    fn some(&self, now: Instant) -> Option<bool> {
-        let (met, ended) = (Cell::new(0_u32), Cell::new(0_u32));
-        let next = walk(
-            &self.shared,
-            self.at.get(),
-            TOGETHER,
-            Cause::NOBODY,
-            |conn| {
-                met.set(met.get().saturating_add(1));
-                let over = conn.expired(now);
-                ended.set(ended.get().saturating_add(over.into()));
-                let soon = |left| left < LATEST && self.first.get().after(conn.expires());
-                if conn.expires().remaining(now).is_some_and(soon) {
-                    self.first.set(conn.expires());
-                }
-                over
-            },
-        );
-        self.at.set(next.unwrap_or(0));
-        if next.is_none() {
-            self.shared.due().0.set(self.first.get());
-            self.first.set(now.add(LATEST));
+    /// Looks through buckets that are due, so many from where it was on; what it has met there. `None` at the
+    /// end of the table.
+    fn some(&self) -> (Met, Option<u32>) {
+        let (mut met, mut from) = (Met::default(), Some(self.at.get()));
+        while let (Some(at), true) = (from, met.buckets < TOGETHER && met.asked < ASKED_TOGETHER) {
+            from = self.slice(at, &mut met);
+            netfilter::breathe();
         }
-        next.map(|_| ended.get() > met.get().checked_div(MANY).unwrap_or_default())
+        self.at.set(from.unwrap_or(0));
+        (met, from)
+    }
+
+    /// The same of few.
+    fn slice(&self, from: u32, met: &mut Met) -> Option<u32> {
+        let guard = rcu::read_lock();
+        let read = ReadSide::of(&guard);
+        // Once, instead of with the lock of each.
+        let _still = BottomHalvesOff::new();
+        let (now, shared) = (netfilter::now(), &self.shared);
+        let mut look = Clock {
+            shared,
+            now,
+            read: &read,
+            met,
+        };
+        let moment = Moment::new(unit(now));
+        let looked = shared
+            .table()
+            .look_through(from, [ASKED, SLICE], moment, &read, &mut look);
+        shared.due().by(begin(now, looked.soonest));
+        met.asked = met.asked.saturating_add(looked.asked);
+        met.buckets = met.buckets.saturating_add(looked.buckets);
+        looked.behind
+    }
+}
+
+/// Ends connections by their time.
+struct Clock<'a> {
+    shared: &'a Shared,
+    now: Instant,
+    read: &'a ReadSide<'a>,
+    met: &'a mut Met,
+}
+
+impl Look<Conn> for Clock<'_> {
+    #[inline(always)]
+    fn look(&mut self, conn: &Seen<'_, Conn>) -> Option<u8> {
+        self.met.connections = self.met.connections.wrapping_add(1);
+        if !conn.is_confirmed() {
+            return None; // It is being put in: what it says of its time is not settled.
+        }
+        if let Some(left) = conn.expires().remaining(self.now) {
+            return Some(ahead(self.now, left).units);
+        }
+        if conn.ends_alone() {
+            return None;
+        }
+        self.met.ended = self.met.ended.wrapping_add(1);
+        self.shared.end_met(conn, Cause::NOBODY, self.read);
+        Some(Moment::FARTHEST)
+    }
+
+    #[inline(always)]
+    fn end(&mut self, conn: &Conn) -> Option<u8> {
+        match conn.expires().remaining(self.now) {
+            Some(left) => Some(ahead(self.now, left).units),
+            None if conn.ends_alone() && conn.begin_death() => {
+                self.met.ended = self.met.ended.wrapping_add(1);
+                None
+            }
+            None => Some(Moment::FARTHEST), // Another ends it.
+        }
     }
 }
 
@@ -104,18 +214,26 @@ impl Worker for Reaper {
         expect::sweep(&self.shared, Cause::NOBODY, |expectation| {
             expectation.expired(netfilter::now())
         });
-        let now = netfilter::now();
-        if self.shared.due().0.get().after(now) {
-            return Some(PERIOD);
+        let (now, due) = (netfilter::now(), self.shared.due());
+        if self.at.get() == 0 {
+            if due.0.get().after(now) {
+                return Some(PERIOD);
+            }
+            // Whatever comes meanwhile, and whatever is met, makes it earlier.
+            due.0.set(begin(now, Moment::FARTHEST));
         }
         // Nobody is there to be told of an error, which is in the log.
         let _ = self.shared.fit();
         let mut left = SHARE;
         while left > 0 {
-            match self.some(netfilter::now()) {
-                Some(true) => GracePeriod.wait(),
-                Some(false) => left = left.saturating_sub(TOGETHER),
-                None => break,
+            let (met, next) = self.some();
+            if next.is_none() {
+                break;
+            }
+            if met.ended > met.connections.checked_div(MANY).unwrap_or_default() {
+                GracePeriod.wait();
+            } else {
+                left = left.saturating_sub(1);
             }
         }
         Some(PERIOD)
@@ -143,26 +261,14 @@ pub(crate) fn flush(net: &Net<Namespace>) {
 
 /// Takes out the connections that `over` says are over. May sleep.
 pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool) {
-    walk(shared, 0, usize::MAX, cause, over);
-}
-
-/// The same from a hash on, in so many buckets; says where the next one begins.
-fn walk(
-    shared: &Shared,
-    from: u32,
-    buckets: usize,
-    cause: Cause,
-    over: impl Fn(&Conn) -> bool,
-) -> Option<u32> {
-    let mut from = Some(from);
-    let mut left = buckets;
-    while left > 0 {
+    let mut from = Some(0);
+    while from.is_some() {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
-        // Once, instead of with the lock of each.
         let still = BottomHalvesOff::new();
-        for _ in 0..SLICE.min(left) {
-            let walk = shared.table().walk(from?, &read);
+        for _ in 0..SLICE {
+            let Some(first) = from else { break };
+            let walk = shared.table().walk(first, &read);
             from = walk.behind();
             for conn in walk {
                 if over(&conn) {
@@ -170,9 +276,7 @@ fn walk(
                 }
             }
         }
-        left = left.saturating_sub(SLICE);
         drop((still, guard));
         netfilter::breathe();
     }
-    from
 }

@@ -8,8 +8,9 @@ use conntrack::{
     zone::Zone,
 };
 use kernel::{
+    new_mutex,
     prelude::*,
-    sync::{rcu, Arc},
+    sync::{rcu, Arc, Mutex},
 };
 use netfilter::{Cache, Conn, Connections, FirstLook, HashKey, Net, Packets, ReadSide, Templates};
 use rcu_table::{Insert, Ref, Seen};
@@ -17,7 +18,7 @@ use rcu_table::{Insert, Ref, Seen};
 use crate::{
     events::{self, Cause},
     expect::Expectations,
-    expire::Due,
+    expire::{self, Due},
     growth,
     helpers::Helpers,
     kept::Kept,
@@ -39,6 +40,8 @@ struct Inner {
     /// The fewest buckets, as the user has it.
     least: Setting<u32>,
     due: Due,
+    /// Who changes the number of buckets.
+    fitting: Pin<KBox<Mutex<()>>>,
     /// How many connections under one lock are many.
     limit: Setting<u32>,
     kept: Kept,
@@ -60,10 +63,10 @@ const BY_BUCKET: u32 = 8;
 /// The fewest buckets.
 const FEWEST: u32 = 1024;
 
-/// A number of buckets that there can be: the largest power of two in it.
+/// A number of buckets that there can be, at least so many if there can: a power of two.
 fn rounded(buckets: u32) -> u32 {
     let buckets = buckets.clamp(FEWEST, growth::MOST);
-    1_u32.wrapping_shl(buckets.checked_ilog2().unwrap_or(0))
+    buckets.checked_next_power_of_two().unwrap_or(growth::MOST)
 }
 
 /// A connection that packets meet, and what `FirstLook` says of their direction in it.
@@ -97,6 +100,7 @@ impl Shared {
             max: Setting::new(max),
             least: Setting::new(buckets),
             due: Due::new(),
+            fitting: KBox::pin_init(new_mutex!(()), GFP_KERNEL)?,
             limit: Setting::new(growth::limit(buckets)),
             kept: Kept::default(),
             defaults,
@@ -150,7 +154,13 @@ impl Shared {
     ///
     /// `ENOMEM`: chains are longer than they should be. The next sweep tries again, no packet.
     pub(crate) fn fit(&self) -> Result {
+        let _alone = self.0.fitting.lock();
+        let before = self.buckets();
         let buckets = growth::fit(self.table(), self.0.least.get());
+        if self.buckets() != before {
+            // They are asked anew when they are due.
+            self.due().by(netfilter::now());
+        }
         let limit = buckets
             .as_ref()
             .map_or(u32::MAX, |buckets| growth::limit(*buckets));
@@ -286,18 +296,18 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn insert(&self, conn: Ref<Conn>, read: ReadSide<'_>) -> Result<(), Insert<Conn>> {
         let timeout = conn.pending_timeout();
-        if self.table().insert(conn, &read)? > self.0.limit.get() {
+        if expire::insert(self, conn, timeout, &read)? > self.0.limit.get() {
             growth::look();
         }
-        self.due().by(netfilter::now(), timeout);
         Ok(())
     }
 
     /// Gives a connection another `timeout` from `now` on, or from its confirmation on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn refresh(&self, conn: &Conn, now: Instant, timeout: Ticks) {
-        conn.refresh(now, timeout);
-        self.due().by(now, timeout);
+        if conn.refresh(now, timeout) && timeout < expire::SOON {
+            expire::sooner(self, conn, now, timeout);
+        }
     }
 
     pub(crate) fn due(&self) -> &Due {

@@ -108,7 +108,7 @@ void ipct_spin_unlock_bh(spinlock_t *lock)
 }
 
 /* In one piece if that can be had. It would rather have none than that somebody is killed for it. */
-void *ipct_heads_new(size_t count, size_t size)
+void *ipct_zeroed(size_t count, size_t size)
 {
 	return kvcalloc(count, size, GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 }

@@ -4,7 +4,7 @@
 use core::{mem::size_of, ptr::NonNull};
 
 use kernel::{prelude::*, sync::rcu};
-use rcu_table::{Head, Key, Node, Sought, Storage};
+use rcu_table::{Chains, Due, Head, Key, Node, Sought, Storage};
 
 use conntrack::{
     tuple::{Direction, Tuple},
@@ -26,12 +26,20 @@ pub const LOCKS: u32 = 1024;
 pub struct Store(KVVec<BucketLock>);
 
 /// Chains of a table.
-pub struct Heads(KVVec<Head>);
+pub struct Heads {
+    heads: KVVec<Head>,
+    dues: KVVec<Due>,
+}
 
-impl AsRef<[Head]> for Heads {
+impl Chains for Heads {
     #[inline]
-    fn as_ref(&self) -> &[Head] {
-        &self.0
+    fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+
+    #[inline]
+    fn dues(&self) -> &[Due] {
+        &self.dues
     }
 }
 
@@ -73,12 +81,22 @@ pub fn new_table<E: Node>(buckets: u32) -> Result<Table<E>> {
 /// `ENOMEM`.
 pub fn new_heads(buckets: u32) -> Result<Heads> {
     let count = buckets as usize;
+    // SAFETY: all zero is an empty chain, and a moment.
+    let (heads, dues) = unsafe { (zeroed(count)?, zeroed(count)?) };
+    Ok(Heads { heads, dues })
+}
+
+/// So many, all zero.
+///
+/// # Safety
+///
+/// That must be a value of `T`.
+unsafe fn zeroed<T>(count: usize) -> Result<KVVec<T>> {
     // SAFETY: a plain allocation.
-    let heads = unsafe { raw::ipct_heads_new(count, size_of::<Head>()) };
-    let heads = NonNull::new(heads.cast::<Head>()).ok_or(ENOMEM)?;
-    // SAFETY: memory of `KVVec`'s allocator, for so many; all zero is an empty chain.
-    let heads = unsafe { KVVec::from_raw_parts(heads.as_ptr(), count, count) };
-    Ok(Heads(heads))
+    let memory = unsafe { raw::ipct_zeroed(count, size_of::<T>()) };
+    let memory = NonNull::new(memory.cast::<T>()).ok_or(ENOMEM)?;
+    // SAFETY: memory of `KVVec`'s allocator, for so many, and the caller's promise.
+    Ok(unsafe { KVVec::from_raw_parts(memory.as_ptr(), count, count) })
 }
 
 /// How many buckets a table has.

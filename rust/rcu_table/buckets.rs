@@ -3,46 +3,66 @@
 
 use core::cell::UnsafeCell;
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::{
+    due::Due,
+    entry::Lead,
+    sync::{AtomicUsize, Ordering},
+};
 
 /// The begin of a chain: the word of its first entry, or zero.
 #[repr(transparent)]
-pub struct Head(AtomicUsize);
+pub struct Head(Lead);
 
-/// The chain begins in the other array now. (A bit that words of entries leave free.)
+/// The chain begins in the other array now. (A bit that words of entries leave free, and that is clear where a
+/// chain is changed.)
 const MOVED: usize = 2;
 
 impl Head {
     /// An empty chain.
     #[must_use]
     pub fn new() -> Self {
-        Self(AtomicUsize::new(0))
+        Self(Lead(AtomicUsize::new(0)))
     }
 
     /// The word of its first entry; the chain is locked, and has not moved.
     #[inline]
     pub(crate) fn first(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0 .0.load(Ordering::Relaxed)
+    }
+
+    /// The word that leads to it.
+    #[inline]
+    pub(crate) fn leads(&self) -> &Lead {
+        &self.0
+    }
+
+    /// The same for readers, who may find that it has moved just now: then there is none.
+    #[inline]
+    pub(crate) fn entered(&self) -> usize {
+        match self.0 .0.load(Ordering::Acquire) {
+            MOVED => 0,
+            word => word,
+        }
     }
 
     /// Changes that; the chain is locked.
     #[inline]
     pub(crate) fn set_first(&self, word: usize) {
         // Release: whoever finds the entry sees all of it.
-        self.0.store(word, Ordering::Release);
+        self.0 .0.store(word, Ordering::Release);
     }
 
     /// Whether the chain begins in the other array. Who has come over a link that was cut for that
     /// sees it.
     #[inline]
     pub(crate) fn is_moved(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & MOVED != 0
+        self.0 .0.load(Ordering::Relaxed) & MOVED != 0
     }
 
     /// Says so; who sees it sees what was done to the chain before.
     #[inline]
     pub(crate) fn set_moved(&self) {
-        self.0.store(MOVED, Ordering::Release);
+        self.0 .0.store(MOVED, Ordering::Release);
     }
 }
 
@@ -52,6 +72,15 @@ impl Default for Head {
     }
 }
 
+/// Memory for chains.
+pub trait Chains {
+    /// The begin of each.
+    fn heads(&self) -> &[Head];
+
+    /// When each is to be looked through; as many.
+    fn dues(&self) -> &[Due];
+}
+
 /// Where the chain of a hash begins.
 pub(crate) struct Spot<'a> {
     pub(crate) head: &'a Head,
@@ -59,6 +88,8 @@ pub(crate) struct Spot<'a> {
     pub(crate) first: usize,
     /// The bits of a hash that do not tell its bucket.
     pub(crate) rest: u32,
+    /// When the bucket is due; there is one.
+    pub(crate) due: Option<&'a Due>,
 }
 
 /// Heads, as many as a power of two.
@@ -74,12 +105,12 @@ pub(crate) struct Array<H> {
     pub(crate) bits: u32,
 }
 
-impl<H: AsRef<[Head]>> Array<H> {
+impl<H: Chains> Array<H> {
     /// `Err` where their number is not a power of two, or beyond reason.
     pub(crate) fn new(heads: H) -> Result<Self, H> {
-        let len = heads.as_ref().len();
+        let len = heads.heads().len();
         let bits = len.trailing_zeros();
-        if len.is_power_of_two() && bits < u32::BITS {
+        if len.is_power_of_two() && bits < u32::BITS && heads.dues().len() == len {
             let shift = u32::BITS.wrapping_sub(bits);
             Ok(Self { heads, shift, bits })
         } else {
@@ -94,15 +125,54 @@ impl<H: AsRef<[Head]>> Array<H> {
     /// The first hash from `hash` on whose bucket is not empty, or where so many buckets further on
     /// begin, or the last bucket.
     fn not_empty(&self, hash: u32, most: usize) -> u32 {
-        let at = (u64::from(hash).wrapping_shl(self.bits) >> u32::BITS) as usize;
-        let rest = self.heads.as_ref().get(at..).unwrap_or_default();
+        let at = self.number(hash);
+        let rest = self.heads.heads().get(at..).unwrap_or_default();
         let empty = rest.iter().take(most).take_while(|head| head.first() == 0);
         match empty.count().min(rest.len().saturating_sub(1)) {
             0 => hash,
-            // CAST: the number of a bucket, with so many bits behind it that it is a hash.
-            empty => {
-                let at = (at.saturating_add(empty) as u64) << u32::BITS;
-                at.wrapping_shr(self.bits) as u32
+            empty => self.begin(at.saturating_add(empty)).unwrap_or(hash),
+        }
+    }
+
+    /// The number of the bucket of a hash.
+    #[inline]
+    pub(crate) fn number(&self, hash: u32) -> usize {
+        // CAST: of 31 bits at most.
+        u64::from(hash).wrapping_shr(self.shift) as usize
+    }
+
+    /// The first hash of a bucket; `None` behind the last.
+    pub(crate) fn begin(&self, number: usize) -> Option<u32> {
+        u32::try_from((number as u64).wrapping_shl(self.shift)).ok()
+    }
+
+    /// When the bucket of a hash is due; it is there.
+    #[inline]
+    pub(crate) fn due(&self, hash: u32) -> Option<&Due> {
+        self.heads.dues().get(self.number(hash))
+    }
+
+    /// The buckets from that number on, and when they are due.
+    #[inline]
+    pub(crate) fn from(&self, number: usize) -> impl Iterator<Item = (&Head, &Due)> {
+        let heads = self.heads.heads().get(number..).unwrap_or_default();
+        heads
+            .iter()
+            .zip(self.heads.dues().get(number..).unwrap_or_default())
+    }
+
+    /// Each bucket is due when that of the same hashes in `old` is, or earlier: there are twice as many now, or half
+    /// as many.
+    fn keep_dues(&self, old: &Self) {
+        let earlier = |mine: &Due, before: &Due| mine.set(mine.get().earlier(before.get()));
+        let (mine, before) = (self.heads.dues(), old.heads.dues());
+        if mine.len() > before.len() {
+            for (two, one) in mine.chunks_exact(2).zip(before) {
+                two.iter().for_each(|due| earlier(due, one));
+            }
+        } else {
+            for (one, two) in mine.iter().zip(before.chunks_exact(2)) {
+                two.iter().for_each(|due| earlier(one, due));
             }
         }
     }
@@ -110,9 +180,8 @@ impl<H: AsRef<[Head]>> Array<H> {
     /// The head of the bucket of a hash: its high bits are the bucket's number.
     #[inline]
     pub(crate) fn head(&self, hash: u32) -> &Head {
-        let at = u64::from(hash).wrapping_shr(self.shift);
-        // SAFETY: `at` is less than `1 << bits`, and there are so many (invariant).
-        unsafe { self.heads.as_ref().get_unchecked(at as usize) }
+        // SAFETY: it is less than `1 << bits`, and there are so many (invariant).
+        unsafe { self.heads.heads().get_unchecked(self.number(hash)) }
     }
 }
 
@@ -135,7 +204,7 @@ unsafe impl<H: Send> Send for Buckets<H> {}
 // SAFETY: as above.
 unsafe impl<H: Send + Sync> Sync for Buckets<H> {}
 
-impl<H: AsRef<[Head]>> Buckets<H> {
+impl<H: Chains> Buckets<H> {
     pub(crate) fn new(array: Array<H>) -> Self {
         Self {
             arrays: [UnsafeCell::new(Some(array)), UnsafeCell::new(None)],
@@ -156,15 +225,24 @@ impl<H: AsRef<[Head]>> Buckets<H> {
         }
     }
 
+    /// The array in use.
+    ///
+    /// # Safety
+    ///
+    /// A read side must be open for as long as the result is used.
+    pub(crate) unsafe fn in_use(&self) -> &Array<H> {
+        // SAFETY: it stays while a reader is there (invariants).
+        unsafe { self.array(self.current.load(Ordering::Acquire)) }
+    }
+
     /// How many buckets there are.
     ///
     /// # Safety
     ///
     /// A read side must be open.
     pub(crate) unsafe fn len(&self) -> usize {
-        // SAFETY: the array in use.
-        let array = unsafe { self.array(self.current.load(Ordering::Acquire)) };
-        1_usize.wrapping_shl(array.bits)
+        // SAFETY: the caller's promise.
+        1_usize.wrapping_shl(unsafe { self.in_use() }.bits)
     }
 
     /// Where the chain of a hash begins now.
@@ -180,10 +258,16 @@ impl<H: AsRef<[Head]>> Buckets<H> {
             // while a reader is there (invariants).
             let array = unsafe { self.array(at) };
             let head = array.head(hash);
-            let first = head.0.load(Ordering::Acquire);
+            let first = head.0 .0.load(Ordering::Acquire);
             if first & MOVED == 0 {
                 let rest = u32::MAX.checked_shr(array.bits).unwrap_or(0);
-                return Spot { head, first, rest };
+                let due = array.due(hash);
+                return Spot {
+                    head,
+                    first,
+                    rest,
+                    due,
+                };
             }
             at ^= 1;
         }
@@ -196,8 +280,8 @@ impl<H: AsRef<[Head]>> Buckets<H> {
     ///
     /// A read side must be open.
     pub(crate) unsafe fn not_empty(&self, hash: u32, most: usize) -> u32 {
-        // SAFETY: the array in use.
-        unsafe { self.array(self.current.load(Ordering::Acquire)) }.not_empty(hash, most)
+        // SAFETY: the caller's promise.
+        unsafe { self.in_use() }.not_empty(hash, most)
     }
 
     /// Has `each` move chains, and waits with `grace` until the array before is not used any more.
@@ -231,9 +315,12 @@ impl<H: AsRef<[Head]>> Buckets<H> {
         // SAFETY: no array is there: who was here before has taken it away.
         unsafe { *self.arrays.get_unchecked(at ^ 1).get() = Some(new) };
         // SAFETY: put there just now.
-        each(old, unsafe { self.array(at ^ 1) });
+        let new = unsafe { self.array(at ^ 1) };
+        each(old, new);
         self.current.store(at ^ 1, Ordering::Release);
         grace();
+        // Some have still told the one before, and nobody is left who does.
+        new.keep_dues(old);
         // SAFETY: whoever comes now finds the new array in use, with no head moved; those that came
         // before have gone.
         unsafe { *self.arrays.get_unchecked(at).get() = None };

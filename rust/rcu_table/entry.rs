@@ -20,11 +20,25 @@ pub enum Key {
     Second,
 }
 
+/// A word that leads to an entry, or nowhere; in [`STATE`] is what else there is to say of it.
+#[repr(transparent)]
+pub(crate) struct Lead(pub(crate) AtomicUsize);
+
+impl Lead {
+    /// Has it lead to the entry behind a word; the chain is locked.
+    #[inline]
+    pub(crate) fn lead_to(&self, word: usize) {
+        let state = self.0.load(Ordering::Relaxed) & STATE;
+        // Release: whoever finds the entry sees all of it.
+        self.0.store(word | state, Ordering::Release);
+    }
+}
+
 /// What ties an entry into one chain; 16 bytes, so that it fits where the kernel's list nodes are.
 #[repr(C)]
 pub struct Link {
     /// The word of the next entry in the chain, or zero; in [`STATE`] what is with this link.
-    next: AtomicUsize,
+    next: Lead,
     /// The hash of the key, by which a chain is sorted. Does not change.
     hash: u32,
     /// A word for the entry's own use.
@@ -72,7 +86,7 @@ impl Link {
     #[must_use]
     pub fn new(hash: u32) -> Self {
         Self {
-            next: AtomicUsize::new(FRESH),
+            next: Lead(AtomicUsize::new(FRESH)),
             hash,
             room: AtomicU32::new(0),
         }
@@ -87,15 +101,19 @@ impl Link {
     /// The word of the next entry.
     #[inline]
     pub(crate) fn next(&self, order: Ordering) -> usize {
-        self.next.load(order) & !STATE
+        self.next.0.load(order) & !STATE
     }
 
-    /// Changes that; the chain is locked.
+    /// The word that leads on.
+    #[inline]
+    pub(crate) fn leads(&self) -> &Lead {
+        &self.next
+    }
+
+    /// Changes the word of the next entry; the chain is locked.
     #[inline]
     pub(crate) fn set_next(&self, word: usize) {
-        let state = self.next.load(Ordering::Relaxed) & STATE;
-        // Release: whoever goes on to an entry sees all of it.
-        self.next.store(word | state, Ordering::Release);
+        self.next.lead_to(word);
     }
 
     /// Makes the caller the only one who may link it. Not left to the locks: another insert may
@@ -103,6 +121,7 @@ impl Link {
     #[inline]
     pub(crate) fn claim(&self) -> bool {
         self.next
+            .0
             .compare_exchange(FRESH, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
@@ -110,25 +129,25 @@ impl Link {
     /// Gives a claim back.
     #[inline]
     pub(crate) fn unclaim(&self) {
-        self.next.store(FRESH, Ordering::Relaxed);
+        self.next.0.store(FRESH, Ordering::Relaxed);
     }
 
     /// Whether it is in a chain.
     #[inline]
     pub(crate) fn is_linked(&self) -> bool {
-        self.next.load(Ordering::Acquire) & STATE == LINKED
+        self.next.0.load(Ordering::Acquire) & STATE == LINKED
     }
 
     /// It is about to be found, in front of the entry behind `next`.
     #[inline]
     pub(crate) fn set_linked(&self, next: usize) {
-        self.next.store(next | LINKED, Ordering::Release);
+        self.next.0.store(next | LINKED, Ordering::Release);
     }
 
     /// It is in no chain any more, though it still leads on.
     #[inline]
     pub(crate) fn set_removed(&self) {
-        self.next.fetch_or(REMOVED, Ordering::Relaxed);
+        self.next.0.fetch_or(REMOVED, Ordering::Relaxed);
     }
 }
 

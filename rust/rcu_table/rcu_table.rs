@@ -27,6 +27,7 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 mod buckets;
+mod due;
 mod entry;
 mod resize;
 pub mod size;
@@ -34,7 +35,8 @@ mod sync;
 mod table;
 mod walk;
 
-pub use buckets::Head;
+pub use buckets::{Chains, Head};
+pub use due::{Ahead, Due, Look, Looked, Moment};
 pub use entry::{Grace, Key, Link, Node, ReadSide, Ref, Seen};
-pub use table::{Clash, Insert, Sought, Storage, Stripe, Table};
+pub use table::{Clash, Done, Insert, Sought, Storage, Stripe, Table};
 pub use walk::Walk;

@@ -6,7 +6,7 @@
 //! behind the other: no entry is moved, and at most one link is changed.
 
 use crate::{
-    buckets::{Array, Head},
+    buckets::{Array, Chains, Head},
     entry::{unword, Grace, Link, Node},
     sync::Ordering,
     table::{Storage, Stripe, Table},
@@ -53,6 +53,7 @@ impl<E: Node, S: Storage> Table<E, S> {
         // Where the second half begins. There are at most 31 bits, so there are two halves.
         let middle = hash | (1_u32 << 31).wrapping_shr(old.bits.min(new.bits));
         let before = stripe.lock();
+        keep_due([hash, middle], old, new);
         // SAFETY: the chains are locked.
         unsafe {
             if old.bits < new.bits {
@@ -66,6 +67,15 @@ impl<E: Node, S: Storage> Table<E, S> {
             }
             stripe.unlock(before);
         }
+    }
+}
+
+/// The buckets of two hashes are due when they were before. (They are one bucket now, or were.)
+fn keep_due<H: Chains>([low, high]: [u32; 2], old: &Array<H>, new: &Array<H>) {
+    if let (Some(one), Some(other)) = (old.due(low), old.due(high)) {
+        let due = one.get().earlier(other.get());
+        let both = [low, high].into_iter().filter_map(|hash| new.due(hash));
+        both.for_each(|bucket| bucket.set(due));
     }
 }
 

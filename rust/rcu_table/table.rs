@@ -4,8 +4,9 @@
 use core::{marker::PhantomData, ptr::NonNull};
 
 use crate::{
-    buckets::{Array, Buckets, Head},
-    entry::{unword, word, Key, Link, Node, ReadSide, Ref, Seen},
+    buckets::{Array, Buckets, Chains, Spot},
+    due::Ahead,
+    entry::{unword, word, Key, Lead, Link, Node, ReadSide, Ref, Seen},
     sync::{AtomicU32, Ordering},
 };
 
@@ -48,10 +49,10 @@ pub unsafe trait Stripe {
 /// # Safety
 ///
 /// `stripes` returns the same slice at every call, of a power of two of them, and `Heads` gives the
-/// same slice at every call.
+/// same slices at every call.
 pub unsafe trait Storage {
     /// As many chains as a power of two, empty at first.
-    type Heads: AsRef<[Head]>;
+    type Heads: Chains;
     /// The kind of lock.
     type Stripe: Stripe;
 
@@ -112,23 +113,17 @@ pub struct Table<E: Node, S: Storage> {
 
 /// A place in a chain: what is to lead to it, and the word that follows.
 struct Place<'a> {
-    before: Before<'a>,
+    before: &'a Lead,
     next: usize,
 }
 
-enum Before<'a> {
-    Head(&'a Head),
-    Link(&'a Link),
-}
-
-impl Place<'_> {
-    #[inline(always)]
-    fn lead_to(&self, word: usize) {
-        match self.before {
-            Before::Head(head) => head.set_first(word),
-            Before::Link(link) => link.set_next(word),
-        }
-    }
+/// What has become of an insert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// How many entries there are under its lock.
+    pub entries: u32,
+    /// Whether the bucket is to be looked through earlier than before.
+    pub sooner: bool,
 }
 
 impl<E: Node, S: Storage> Table<E, S> {
@@ -210,25 +205,46 @@ impl<E: Node, S: Storage> Table<E, S> {
         }
     }
 
-    /// Puts an entry in; says how many its lock is over then.
+    /// Puts an entry in.
     ///
     /// # Errors
     ///
     /// The entry comes back where one of its keys is taken, or where it was put in before.
+    pub fn insert<G: ReadSide>(&self, entry: Ref<E>, read: &G) -> Result<Done, Insert<E>> {
+        self.insert_by(entry, Ahead::FARTHEST, read)
+    }
+
+    /// The same of one whose bucket is to be looked through by then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::insert`].
     #[inline(always)]
-    pub fn insert<G: ReadSide>(&self, entry: Ref<E>, _read: &G) -> Result<u32, Insert<E>> {
+    pub fn insert_by<G: ReadSide>(
+        &self,
+        entry: Ref<E>,
+        by: Ahead,
+        _read: &G,
+    ) -> Result<Done, Insert<E>> {
         let second = entry.second();
         let held = self.lock(&entry, second);
         if !entry.link().claim() {
             return Err(Insert::Again(entry));
         }
         // SAFETY: a read side is open, and the chains are locked.
-        let other = match unsafe { self.link(&entry, second) } {
-            Ok(()) => {
+        let linked = unsafe {
+            match second {
+                None => self.link(&entry, by),
+                Some(second) => self.link_twice(&entry, second, by),
+            }
+        };
+        let other = match linked {
+            Ok(sooner) => {
                 entry.published();
                 // INVARIANT: the table takes over the count; `remove` gives it back.
                 let _ = Ref::into_raw(entry);
-                return Ok(held.count(1));
+                let entries = held.count(1);
+                return Ok(Done { entries, sooner });
             }
             Err(other) => other,
         };
@@ -236,49 +252,73 @@ impl<E: Node, S: Storage> Table<E, S> {
         Err(Insert::Clash(Clash { entry, other }))
     }
 
-    /// Links an entry that is claimed, which has this second link; fails with the one that has one of its
-    /// keys.
+    /// Links an entry that is claimed, by its only key; fails with the one that has the key.
     ///
     /// # Safety
     ///
-    /// A read side must be open, and the chains be locked.
-    unsafe fn link(&self, entry: &E, second: Option<&Link>) -> Result<(), Option<Ref<E>>> {
-        let at = NonNull::from(entry);
+    /// A read side must be open, and the chain be locked.
+    #[inline(always)]
+    unsafe fn link(&self, entry: &E, by: Ahead) -> Result<bool, Option<Ref<E>>> {
         // SAFETY: the caller's promise.
-        unsafe {
-            let first = self.place(entry, Key::First)?;
-            if let Some(link) = second {
-                self.place(entry, Key::Second)?;
-                // Before it can be found: who finds it may take it out, and waits for the locks.
-                link.set_linked(0);
-            }
-            entry.link().set_linked(first.next);
-            first.lead_to(word(at, Key::First));
-            if let Some(link) = second {
-                // Once more: it may come right behind the first.
-                let second = self.place(entry, Key::Second)?;
-                link.set_next(second.next);
-                second.lead_to(word(at, Key::Second));
-            }
-        }
-        Ok(())
+        let (spot, place) = unsafe {
+            let spot = self.buckets.spot(entry.link().hash());
+            let place = self.place(&spot, entry, Key::First)?;
+            (spot, place)
+        };
+        entry.link().set_linked(place.next);
+        place.before.lead_to(word(NonNull::from(entry), Key::First));
+        Ok(spot.due.is_some_and(|due| due.within(by)))
     }
 
-    /// Where a key of an entry belongs: before all of the same hash. Fails with another that has
-    /// the key.
+    /// The same of one that has this second link as well.
+    ///
+    /// # Safety
+    ///
+    /// As for `link`.
+    #[inline(never)]
+    unsafe fn link_twice(
+        &self,
+        entry: &E,
+        second: &Link,
+        by: Ahead,
+    ) -> Result<bool, Option<Ref<E>>> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for key in [Key::First, Key::Second] {
+                let spot = self.buckets.spot(entry.link_of(key).hash());
+                self.place(&spot, entry, key)?;
+            }
+            // Before it can be found: who finds it may take it out, and waits for the locks.
+            second.set_linked(0);
+            let sooner = self.link(entry, by)?;
+            // Once more: it may come right behind the first.
+            let other = self.buckets.spot(second.hash());
+            let place = self.place(&other, entry, Key::Second)?;
+            second.set_next(place.next);
+            place
+                .before
+                .lead_to(word(NonNull::from(entry), Key::Second));
+            Ok(sooner)
+        }
+    }
+
+    /// Where a key of an entry belongs in its chain: before all of the same hash. Fails with another that
+    /// has the key.
     ///
     /// # Safety
     ///
     /// As for `link`.
     #[inline(always)]
-    unsafe fn place(&self, entry: &E, key: Key) -> Result<Place<'_>, Option<Ref<E>>> {
+    unsafe fn place<'a>(
+        &'a self,
+        spot: &Spot<'a>,
+        entry: &E,
+        key: Key,
+    ) -> Result<Place<'a>, Option<Ref<E>>> {
         let hash = entry.link_of(key).hash();
         // SAFETY: the caller's promise.
-        let (place, mut at) = unsafe {
-            let place = self.before(hash, |link, _| link.hash() >= hash);
-            let at = place.next;
-            (place, at)
-        };
+        let place = unsafe { self.before(spot, |link, _| link.hash() >= hash) };
+        let mut at = place.next;
         while let Some((other, other_key)) = unword::<E>(at) {
             // SAFETY: entries in a locked chain have the table's count.
             let seen = unsafe { Seen::new(other) };
@@ -295,18 +335,19 @@ impl<E: Node, S: Storage> Table<E, S> {
         Ok(place)
     }
 
-    /// The place in the chain of a hash before the first link that `here` says yes to, or at the
-    /// end.
+    /// The place in a chain before the first link that `here` says yes to, or at the end.
     ///
     /// # Safety
     ///
-    /// As for `link`.
-    #[inline]
-    unsafe fn before(&self, hash: u32, here: impl Fn(&Link, usize) -> bool) -> Place<'_> {
-        // SAFETY: a read side is open; that the chain is locked, its head stays what it is.
-        let spot = unsafe { self.buckets.spot(hash) };
+    /// As for `link`; that the chain is locked, its head stays what it is.
+    #[inline(always)]
+    unsafe fn before<'a>(
+        &'a self,
+        spot: &Spot<'a>,
+        here: impl Fn(&Link, usize) -> bool,
+    ) -> Place<'a> {
         let mut place = Place {
-            before: Before::Head(spot.head),
+            before: spot.head.leads(),
             next: spot.first,
         };
         while let Some((other, key)) = unword::<E>(place.next) {
@@ -317,7 +358,7 @@ impl<E: Node, S: Storage> Table<E, S> {
                 break;
             }
             place = Place {
-                before: Before::Link(link),
+                before: link.leads(),
                 next: link.next(Ordering::Relaxed),
             };
         }
@@ -353,11 +394,14 @@ impl<E: Node, S: Storage> Table<E, S> {
         let wanted = word(NonNull::from(entry), key);
         let link = entry.link_of(key);
         // SAFETY: the caller's promise.
-        let place = unsafe { self.before(link.hash(), |_, at| at == wanted) };
+        let place = unsafe {
+            let spot = self.buckets.spot(link.hash());
+            self.before(&spot, |_, at| at == wanted)
+        };
         if place.next != wanted {
             return false; // Another was quicker, or it is in another table.
         }
-        place.lead_to(link.next(Ordering::Relaxed));
+        place.before.lead_to(link.next(Ordering::Relaxed));
         link.set_removed();
         true
     }

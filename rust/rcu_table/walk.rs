@@ -28,16 +28,13 @@ const SKIPPED: usize = 256;
 
 impl<E: Node, S: Storage> Table<E, S> {
     /// The entries of a bucket, by their first keys and in the order of their hashes: of that which
-    /// the hash `from` belongs to, from there on, or of the next that is not empty.
+    /// the hash `from` belongs to, from there on.
     ///
     /// Each entry that is in the table all the while is met once by walks that go on where the one
     /// before ends, whatever comes and goes meanwhile, and also if the number of buckets changes.
-    pub fn walk<'g, G: ReadSide>(&'g self, from: u32, _read: &'g G) -> Walk<'g, E, S> {
+    pub fn bucket<'g, G: ReadSide>(&'g self, from: u32, _read: &'g G) -> Walk<'g, E, S> {
         // SAFETY: a read side is open for as long as the walk is there.
-        let (from, spot) = unsafe {
-            let from = self.buckets.not_empty(from, SKIPPED);
-            (from, self.buckets.spot(from))
-        };
+        let spot = unsafe { self.buckets.spot(from) };
         let last = from | spot.rest;
         Walk {
             table: self,
@@ -48,6 +45,12 @@ impl<E: Node, S: Storage> Table<E, S> {
             passed: None,
             last,
         }
+    }
+
+    /// The same, or of the next bucket that is not empty.
+    pub fn walk<'g, G: ReadSide>(&'g self, from: u32, read: &'g G) -> Walk<'g, E, S> {
+        // SAFETY: a read side is open.
+        self.bucket(unsafe { self.buckets.not_empty(from, SKIPPED) }, read)
     }
 }
 

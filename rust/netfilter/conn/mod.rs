@@ -301,6 +301,12 @@ impl Conn {
         TOLD && self.has(LISTENED)
     }
 
+    /// Whether its end concerns nobody: nobody hears of it, no rule counts it, and nothing hangs on it.
+    #[inline]
+    pub fn ends_alone(&self) -> bool {
+        !self.has(LISTENED | own::TALLIED | own::APART) && self.extension().is_none()
+    }
+
     /// It begins, and has more than all have; whether it is quiet all the same.
     #[cold]
     #[inline(never)]
@@ -350,21 +356,25 @@ impl Conn {
         Ticks::of_u32(self.timeout_word().load(Ordering::Relaxed))
     }
 
-    /// Gives it another `timeout` from `now` on, or from its confirmation on.
-    #[inline]
-    pub fn refresh(&self, now: Instant, timeout: Ticks) {
+    /// Gives it another `timeout` from `now` on, or from its confirmation on; whether it is over earlier now than it
+    /// was before.
+    #[inline(always)]
+    pub fn refresh(&self, now: Instant, timeout: Ticks) -> bool {
         let status = self.status();
         if status.meets(Status::FIXED_TIMEOUT | Status::DYING) {
-            return;
+            return false;
         }
-        let value = if status.contains(Status::CONFIRMED) {
+        let confirmed = status.contains(Status::CONFIRMED);
+        let value = if confirmed {
             now.add(timeout).as_ticks()
         } else {
             timeout.as_u32()
         };
-        if self.timeout_word().load(Ordering::Relaxed) != value {
+        let before = self.timeout_word().load(Ordering::Relaxed);
+        if before != value {
             self.timeout_word().store(value, Ordering::Relaxed);
         }
+        confirmed && Instant::from_ticks(before).after(Instant::from_ticks(value))
     }
 
     /// The same of one that [`Glance::stays`], and of which [`Self::expires`] has given `before`.
@@ -383,10 +393,16 @@ impl Conn {
         self.expires().remaining(now).is_none()
     }
 
+    /// Whether it was put into the table, and what it says is settled.
+    #[inline]
+    pub fn is_confirmed(&self) -> bool {
+        self.status().contains(Status::CONFIRMED)
+    }
+
     /// Whether its time is over.
     #[inline]
     pub fn expired(&self, now: Instant) -> bool {
-        self.status().contains(Status::CONFIRMED) && self.is_over(now)
+        self.is_confirmed() && self.is_over(now)
     }
 
     /// Whether rules count it, or did.

@@ -11,7 +11,7 @@ mod mock;
 use std::{collections::BTreeSet, fmt::Debug, sync::Mutex};
 
 use loom::model::Builder;
-use mock::{find, heads, table, thread, walk, Arc, Entry, Mock, Ordering, Still, World};
+use mock::{end, find, heads, table, thread, walk, Arc, Entry, Mock, Ordering, Still, World};
 use rcu_table::{Insert, Key};
 
 const KEYS: [u32; 2] = [2, 3];
@@ -321,6 +321,87 @@ fn a_remove_meets_a_change() {
                 assert!(table.remove(&seen, &guard).is_some());
                 assert!(find(table, key, &guard).is_none());
                 assert!(find(table, KEYS[0] + KEYS[1] - key, &guard).is_some());
+            });
+        }
+    }
+}
+
+/// Of who looks buckets through and who takes an entry out one does.
+#[test]
+fn a_look_meets_a_remove() {
+    explore([(0, true), (1, false)], || {
+        let (world, table) = start(1);
+        assert!(table.insert(Entry::single(&world, 2), &Still).is_ok());
+        let (look, remove) = ((world.clone(), table.clone()), (world.clone(), table));
+        let done = race(
+            move || end(&look.1, 2, 1, &World::read(&look.0)),
+            move || {
+                let guard = World::read(&remove.0);
+                find(&remove.1, 2, &guard)
+                    .is_some_and(|(seen, _)| remove.1.remove(&seen, &guard).is_some())
+            },
+        );
+        assert_eq!(world.alive(), 0);
+        done
+    });
+}
+
+/// What is put in beside one that ends stays.
+#[test]
+fn a_look_meets_an_insert() {
+    for other in [0, 4] {
+        // Whether it was there when another began to look.
+        explore([false, true], move || {
+            let (world, table) = start(1);
+            assert!(table.insert(Entry::single(&world, 2), &Still).is_ok());
+            let (look, insert) = (
+                (world.clone(), table.clone()),
+                (world.clone(), table.clone()),
+            );
+            let (there, ()) = race(
+                move || {
+                    let guard = World::read(&look.0);
+                    let there = find(&look.1, other, &guard).is_some();
+                    assert_eq!(end(&look.1, 2, 1, &guard), 1);
+                    there
+                },
+                move || {
+                    let entry = Entry::single(&insert.0, other);
+                    assert!(insert.1.insert(entry, &Still).is_ok());
+                },
+            );
+            let guard = World::read(&world);
+            assert_eq!((walk(&table, &guard), table.entries()), (vec![other], 1));
+            there
+        });
+    }
+}
+
+/// One that is missed while its bucket becomes another is met by the next look, which may come at once.
+#[test]
+fn a_look_meets_a_change() {
+    for [before, after] in CHANGES {
+        for key in KEYS {
+            explore([0, 1], move || {
+                let (world, table) = start(before);
+                for key in KEYS {
+                    assert!(table.insert(Entry::single(&world, key), &Still).is_ok());
+                }
+                let (resize, look) = (
+                    (world.clone(), table.clone()),
+                    (world.clone(), table.clone()),
+                );
+                let ((), ended) = race(
+                    move || {
+                        let (world, table) = resize;
+                        assert!(table.resize(heads(after), &*world, || {}).is_ok());
+                    },
+                    move || end(&look.1, key, 1, &World::read(&look.0)),
+                );
+                let guard = World::read(&world);
+                assert_eq!(ended + end(&table, key, 2, &guard), 1);
+                assert_eq!(walk(&table, &guard), [KEYS[0] + KEYS[1] - key]);
+                ended
             });
         }
     }

@@ -20,7 +20,10 @@ pub use std::{
     thread,
 };
 
-use rcu_table::{Grace, Head, Key, Link, Node, ReadSide, Ref, Seen, Storage, Stripe, Table};
+use rcu_table::{
+    Chains, Due, Grace, Head, Key, Link, Look, Moment, Node, ReadSide, Ref, Seen, Storage, Stripe,
+    Table,
+};
 
 /// The mock of RCU: an entry that nobody counts any more is freed when no reader is inside.
 pub struct World {
@@ -337,7 +340,7 @@ pub struct Store(Vec<Lock>);
 
 // SAFETY: the vectors do not change.
 unsafe impl Storage for Store {
-    type Heads = Vec<Head>;
+    type Heads = Heads;
     type Stripe = Lock;
 
     fn stripes(&self) -> &[Lock] {
@@ -345,10 +348,25 @@ unsafe impl Storage for Store {
     }
 }
 
+pub struct Heads(Vec<Head>, Vec<Due>);
+
+impl Chains for Heads {
+    fn heads(&self) -> &[Head] {
+        &self.0
+    }
+
+    fn dues(&self) -> &[Due] {
+        &self.1
+    }
+}
+
 pub type Mock = Table<Entry, Store>;
 
-pub fn heads(buckets: usize) -> Vec<Head> {
-    (0..buckets).map(|_| Head::new()).collect()
+pub fn heads(buckets: usize) -> Heads {
+    Heads(
+        (0..buckets).map(|_| Head::new()).collect(),
+        (0..buckets).map(|_| Due::default()).collect(),
+    )
 }
 
 pub fn table(buckets: usize, locks: usize) -> Mock {
@@ -376,4 +394,29 @@ pub fn walk(table: &Mock, guard: &Guard) -> Vec<u32> {
         from = walk.behind();
     }
     met
+}
+
+/// Takes out all that have this first key.
+struct Ends(u32, usize);
+
+impl Look<Entry> for Ends {
+    fn look(&mut self, entry: &Seen<'_, Entry>) -> Option<u8> {
+        (entry.key(Key::First) != self.0).then_some(Moment::FARTHEST)
+    }
+
+    fn end(&mut self, entry: &Entry) -> Option<u8> {
+        let ends = entry.key(Key::First) == self.0;
+        self.1 += usize::from(ends);
+        (!ends).then_some(Moment::FARTHEST)
+    }
+}
+
+/// Looks through what is due `now`, and takes out all that have a key, if they have no other; how many.
+pub fn end(table: &Mock, key: u32, now: u32, guard: &Guard) -> usize {
+    let (mut from, mut ends) = (Some(0), Ends(key, 0));
+    while let Some(at) = from {
+        let looked = table.look_through(at, [2, 1], Moment::new(now), guard, &mut ends);
+        from = looked.behind;
+    }
+    ends.1
 }
