@@ -134,6 +134,16 @@ def memory_table(measured):
         yield "Bytes of memory for a connection, the table included", table(["connections", "stock", "ours", "ratio"], rows)
 
 
+def silence_table(measured):
+    rows = []
+    for (protocol, _, flows, extras), found in measured.of("memory"):
+        costs = {tracker: mean(one["silence"]) for tracker, one in found.items() if "silence" in one}
+        if costs and not extras:
+            rows.append([f"{NAMES[protocol]}, {flows:,}", *compared(costs)])
+    if rows:
+        yield "Instructions in a minute for each open connection that is silent", table(["connections", "stock", "ours", "ratio"], rows)
+
+
 def longest(found):
     """The worst packet of each tracker in a situation, the worst delay, and how they compare."""
     packet = {tracker: max(one["data"]["worst"], one["open"]["worst"]) - found["empty"]["data"]["p50"] for tracker, one in found.items()}
@@ -199,6 +209,7 @@ def tables(measured):
     yield from packets_table(measured, "Instructions of established packets", ("p99", "p99.9", "worst"))
     yield from packets_table(measured, "Instructions of others", ("rest of the handshake", "worst new"))
     yield from memory_table(measured)
+    yield from silence_table(measured)
     yield from stall_table(measured)
     yield from events_table(measured)
     yield from cpus_table(measured)
