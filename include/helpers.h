@@ -104,6 +104,8 @@ void ipct_skb_set_mark(struct sk_buff *skb, u32 mark);
 u32 ipct_skb_secmark(const struct sk_buff *skb);
 void ipct_skb_set_secmark(struct sk_buff *skb, u32 mark);
 bool ipct_net_ratelimit(void);
+/* Whether the task administers the network of the machine, not of some namespace alone. */
+bool ipct_is_admin(void);
 /* Says in the packet log of a namespace why a packet is invalid. */
 void ipct_log_invalid(struct net *net, u8 family, const struct sk_buff *skb, u8 protocol,
 		      const char *reason, int len);

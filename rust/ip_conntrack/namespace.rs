@@ -42,6 +42,8 @@ pub struct Namespace {
     pub(crate) wanted: Wanted,
     /// How many rules work with labels: connections can have them if there are any.
     pub(crate) labels_used: AtomicU32,
+    /// The most connections that it may have, if fewer than the first one may.
+    pub(crate) own_max: Setting<u32>,
     /// Whether helpers that have ports of their own read what goes to these ports.
     pub(crate) assign_helpers: Setting<bool>,
 }
@@ -58,6 +60,12 @@ static FILES: [ProcFile<Namespace>; 7] = [
 ];
 
 impl Namespace {
+    /// The most connections that it may have.
+    #[inline]
+    pub(crate) fn max(&self) -> u32 {
+        self.own_max.get().min(self.shared.max())
+    }
+
     /// Whether new connections can have labels.
     #[inline]
     pub(crate) fn has_labels(&self) -> bool {
@@ -82,6 +90,7 @@ impl Tracker for Namespace {
             exhausted: Setting::new(netfilter::now().as_ticks().wrapping_sub(1)),
             wanted: Wanted::new(defaults.acct, defaults.timestamp),
             labels_used: AtomicU32::new(0),
+            own_max: Setting::new(u32::MAX),
             // Who loads a helper's module means it; one image with all of them means nothing.
             assign_helpers: Setting::new(census.is_first() && !cfg!(ip_conntrack_static)),
         })

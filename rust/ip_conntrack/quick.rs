@@ -300,7 +300,7 @@ fn start(
     let net = context.net;
     let tracker = net.tracker();
     let (true, Some(reply)) = (
-        net.census().len() < tracker.shared.max() && is_plain(net, &tuple),
+        net.census().len() < tracker.max() && is_plain(net, &tuple),
         tuple.invert(),
     ) else {
         return false;

@@ -10,7 +10,7 @@ use conntrack::{
     time::Ticks,
     timeouts::Config,
 };
-use kernel::error::Result;
+use kernel::prelude::*;
 use netfilter::{
     sysctl::{Directory, Sysctl, Unit},
     Net,
@@ -101,17 +101,31 @@ macro_rules! seconds {
     };
 }
 
-/// How many connections a namespace may have.
+/// How many connections a namespace may have: each of them as many as the first one, or fewer. Only who administers the
+/// machine says so, for a namespace's own root could give it more again.
 const MOST: Sysctl<Namespace> = Sysctl {
     names: names!("max"),
     unit: Unit::Number,
     range: [1, i32::MAX],
-    get: |net| net.tracker().shared.max(),
+    get: |net| {
+        let tracker = net.tracker();
+        match tracker.own_max.get() {
+            u32::MAX => tracker.shared.max(),
+            own => own,
+        }
+    },
     set: Some(|net, value| {
-        net.tracker().shared.set_max(value);
+        let tracker = net.tracker();
+        if net.census().is_first() {
+            tracker.shared.set_max(value);
+        } else if netfilter::is_admin() {
+            tracker.own_max.set(value);
+        } else {
+            return Err(EPERM);
+        }
         Ok(())
     }),
-    global: true,
+    global: false,
 };
 
 static MAX: [Sysctl<Namespace>; 1] = [MOST];

@@ -168,7 +168,7 @@ impl Shared {
         buckets.map(|_| ())
     }
 
-    /// The most connections that a namespace may have.
+    /// The most connections that any namespace may have.
     pub(crate) fn max(&self) -> u32 {
         self.0.max.get()
     }

@@ -432,7 +432,7 @@ fn try_open(
         Ok(effect) => effect,
         Err(reason) => return Some(Decision::Invalid(reason)),
     };
-    if net.census().len() >= tracker.shared.max() && !evict::make_room(net, hash, context.read) {
+    if net.census().len() >= tracker.max() && !evict::make_room(net, hash, context.read) {
         if !netfilter::limited() {
             pr_warn!("table full, dropping packet\n");
         }

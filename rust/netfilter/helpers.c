@@ -392,6 +392,11 @@ void ipct_skb_set_secmark(struct sk_buff *skb, u32 mark)
 #endif
 }
 
+bool ipct_is_admin(void)
+{
+	return capable(CAP_NET_ADMIN);
+}
+
 bool ipct_net_ratelimit(void)
 {
 	return net_ratelimit();

@@ -63,6 +63,7 @@ pub use self::{
     skb::{Attached, Skb, Window},
     slot::{Filled, Slot},
     sockopt::OriginalDst,
+    sysctl::is_admin,
     table::{
         buckets, default_buckets, new_heads, new_table, Connections, FirstLook, Packets, Store,
         Table, LOCKS,

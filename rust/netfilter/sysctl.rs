@@ -53,6 +53,12 @@ pub struct Directory<T: Tracker> {
     pub first_only: bool,
 }
 
+/// Whether who writes administers the network of the machine (CAP_NET_ADMIN), not of some namespace alone.
+pub fn is_admin() -> bool {
+    // SAFETY: asks about the task that runs.
+    unsafe { raw::ipct_is_admin() }
+}
+
 /// The settings of a namespace, as long as this lives.
 pub(crate) struct Settings<T: Tracker> {
     headers: KVec<Registered>,

@@ -122,6 +122,36 @@ def test_nothing_may_go(tracker):
 
 
 @w.ours_only
+def test_a_namespace_has_fewer(tracker):
+    """The machine's root gives one namespace fewer connections than others may have; its own root cannot give it more."""
+    name = "net.netfilter.nf_conntrack_max"
+
+    def flows(first):
+        for port in range(first, first + 20):
+            world.client.send(w.udp(w.GHOST_CLIENT, w.GHOST_SERVER, port, 9))
+        w.time.sleep(0.2)
+
+    with w.World(tracker) as world:
+        set_most(100)
+        w.check_equal(world.firewall(f"sysctl -n {name}"), "100\n", "at first")
+        world.firewall(f"sysctl -qw {name}=5")
+        flows(1)
+        w.check_equal(count(world), 5, "of the one namespace")
+        w.check_equal(world.firewall(f"sysctl -n {name}"), "5\n", "its limit")
+        w.check_equal(w.sh(f"ip netns exec server sysctl -n {name}"), "100\n", "another's limit")
+        # No more than the machine's.
+        world.firewall(f"sysctl -qw {name}=1000")
+        set_most(8)
+        flows(101)
+        w.check_equal(count(world), 8, "of all")
+        # Who does not administer the machine's network may set what is the namespace's own, but not that.
+        for name, refused in (("udp_timeout", False), ("max", True)):
+            told = world.firewall("setpriv --bounding-set=-net_admin --inh-caps=-net_admin "
+                                  f"sh -c 'echo 7 | tee /proc/sys/net/netfilter/nf_conntrack_{name} 2>&1 || true'")
+            w.check_equal("Operation not permitted" in told, refused, f"{name}: {told}")
+
+
+@w.ours_only
 def test_full_can_be_invalid(tracker):
     """The seeds' way, where users want it: what finds no room goes on as INVALID."""
     with w.World(tracker) as world:

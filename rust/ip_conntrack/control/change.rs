@@ -86,7 +86,7 @@ fn make(
 ) -> Result<Ref<Conn>, Error> {
     let tracker = net.tracker();
     let hashes = tracker.shared.hashes(net, zone, [original, reply]);
-    let full = net.census().len() >= tracker.shared.max();
+    let full = net.census().len() >= tracker.max();
     if full && !make_room(net, hashes.0) {
         return Err(Error::NoMemory);
     }

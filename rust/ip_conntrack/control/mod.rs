@@ -68,7 +68,7 @@ pub fn delete_all(net: &Net<Namespace>, filter: Option<&Filter>, cause: Cause) {
 
 /// How many connections a namespace has, and may have.
 pub fn census(net: &Net<Namespace>) -> (u32, u32) {
-    (net.census().len(), net.tracker().shared.max())
+    (net.census().len(), net.tracker().max())
 }
 
 /// What a filter looks at.
