@@ -6,8 +6,8 @@ use conntrack::{
     time::{Instant, Ticks},
 };
 use kernel::sync::rcu;
-use netfilter::{BottomHalvesOff, Conn, GracePeriod, Net, ReadSide, Worker, HZ};
-use rcu_table::{Ahead, Grace, Insert, Look, Moment, Node, Ref, Seen};
+use netfilter::{BottomHalvesOff, Conn, Ended, Net, ReadSide, Worker, HZ};
+use rcu_table::{Ahead, Insert, Look, Moment, Node, Ref, Seen};
 
 use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 
@@ -28,8 +28,10 @@ const ASKED: usize = 1024;
 const SLICE: usize = 32;
 
 /// How many are looked through together, and of how many more somebody asks. What ends is freed after a grace
-/// period, all of it together: of too many at once packets would have to wait for that.
+/// period, all of it together; where that is left to RCU packets have to wait for it.
 const TOGETHER: usize = 1 << 11;
+/// There is a bucket for each connection, or more, so hardly ever end more together.
+const ROOM: usize = TOGETHER << 1;
 const ASKED_TOGETHER: usize = TOGETHER << 4;
 
 /// How often in a period, beside those times when many connections have expired.
@@ -136,10 +138,10 @@ impl Reaper {
 
     /// Looks through buckets that are due, so many from where it was on; what it has met there. `None` at the
     /// end of the table.
-    fn some(&self) -> (Met, Option<u32>) {
+    fn some(&self, ended: &mut Ended<'_>) -> (Met, Option<u32>) {
         let (mut met, mut from) = (Met::default(), Some(self.at.get()));
         while let (Some(at), true) = (from, met.buckets < TOGETHER && met.asked < ASKED_TOGETHER) {
-            from = self.slice(at, &mut met);
+            from = self.slice(at, &mut met, ended);
             netfilter::breathe();
         }
         self.at.set(from.unwrap_or(0));
@@ -147,7 +149,7 @@ impl Reaper {
     }
 
     /// The same of few.
-    fn slice(&self, from: u32, met: &mut Met) -> Option<u32> {
+    fn slice(&self, from: u32, met: &mut Met, ended: &mut Ended<'_>) -> Option<u32> {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
         // Once, instead of with the lock of each.
@@ -158,6 +160,7 @@ impl Reaper {
             now,
             read: &read,
             met,
+            ended,
         };
         let moment = Moment::new(unit(now));
         let looked = shared
@@ -171,14 +174,15 @@ impl Reaper {
 }
 
 /// Ends connections by their time.
-struct Clock<'a> {
+struct Clock<'a, 'b> {
     shared: &'a Shared,
     now: Instant,
     read: &'a ReadSide<'a>,
     met: &'a mut Met,
+    ended: &'a mut Ended<'b>,
 }
 
-impl Look<Conn> for Clock<'_> {
+impl Look<Conn> for Clock<'_, '_> {
     #[inline(always)]
     fn look(&mut self, conn: &Seen<'_, Conn>) -> Option<u8> {
         self.met.connections = self.met.connections.wrapping_add(1);
@@ -192,7 +196,9 @@ impl Look<Conn> for Clock<'_> {
             return None;
         }
         self.met.ended = self.met.ended.wrapping_add(1);
-        self.shared.end_met(conn, Cause::NOBODY, self.read);
+        if let Some(conn) = self.shared.end_met(conn, Cause::NOBODY, self.read) {
+            self.ended.take(conn);
+        }
         Some(Moment::FARTHEST)
     }
 
@@ -206,6 +212,11 @@ impl Look<Conn> for Clock<'_> {
             }
             None => Some(Moment::FARTHEST), // Another ends it.
         }
+    }
+
+    #[inline(always)]
+    fn ended(&mut self, conn: Ref<Conn>) {
+        self.ended.take(conn);
     }
 }
 
@@ -224,14 +235,15 @@ impl Worker for Reaper {
         }
         // Nobody is there to be told of an error, which is in the log.
         let _ = self.shared.fit();
+        let mut ended = Ended::new(self.shared.cache(), ROOM);
         let mut left = SHARE;
         while left > 0 {
-            let (met, next) = self.some();
+            let (met, next) = self.some(&mut ended);
             if next.is_none() {
                 break;
             }
             if met.ended > met.connections.checked_div(MANY).unwrap_or_default() {
-                GracePeriod.wait();
+                ended.give_back();
             } else {
                 left = left.saturating_sub(1);
             }
@@ -262,6 +274,7 @@ pub(crate) fn flush(net: &Net<Namespace>) {
 /// Takes out the connections that `over` says are over. May sleep.
 pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool) {
     let mut from = Some(0);
+    let mut ended = Ended::new(shared.cache(), ROOM);
     while from.is_some() {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
@@ -271,12 +284,16 @@ pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool)
             let walk = shared.table().walk(first, &read);
             from = walk.behind();
             for conn in walk {
-                if over(&conn) {
-                    shared.end_met(&conn, cause, &read);
+                let end = over(&conn).then(|| shared.end_met(&conn, cause, &read));
+                if let Some(conn) = end.flatten() {
+                    ended.take(conn);
                 }
             }
         }
         drop((still, guard));
+        if ended.len() >= TOGETHER {
+            ended.give_back();
+        }
         netfilter::breathe();
     }
 }

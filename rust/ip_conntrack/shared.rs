@@ -341,17 +341,24 @@ impl Shared {
         }
     }
 
-    /// The same of one that a walk has met. Where nobody hears of it and nobody has read it, which is so of
-    /// nearly all, no reference is taken.
+    /// The same of one that a walk has met; a reference that is to be given up. Where nobody hears of it and nobody
+    /// has read it, which is so of nearly all, that is the table's own.
     #[inline]
-    pub(crate) fn end_met(&self, conn: &Seen<'_, Conn>, cause: Cause, read: &ReadSide<'_>) {
+    pub(crate) fn end_met(
+        &self,
+        conn: &Seen<'_, Conn>,
+        cause: Cause,
+        read: &ReadSide<'_>,
+    ) -> Option<Ref<Conn>> {
         if conn.is_listened() || conn.session().is_some() {
-            if let Some(conn) = conn.get() {
-                self.end(&conn, cause);
-            }
+            let conn = conn.get()?;
+            self.end(&conn, cause);
+            Some(conn)
         } else if conn.begin_death() {
             conn.uncount();
-            drop(self.table().remove(conn, read));
+            self.table().remove(conn, read)
+        } else {
+            None
         }
     }
 

@@ -20,7 +20,7 @@ raw_functions := nf_register_net_hooks nf_unregister_net_hooks nf_register_socko
 	register_pernet_subsys unregister_pernet_subsys \
 	register_net_sysctl_sz unregister_net_sysctl_table proc_dointvec_minmax proc_dointvec_jiffies \
 	proc_create_data remove_proc_entry seq_open seq_release seq_read seq_lseek seq_write \
-	kmem_cache_free kmem_cache_destroy kfree call_rcu kvfree_call_rcu \
+	kmem_cache_free kmem_cache_free_bulk kmem_cache_destroy kfree call_rcu kvfree_call_rcu \
 	siphash_2u64 get_random_bytes \
 	cancel_delayed_work_sync kthread_queue_work kthread_destroy_worker try_module_get module_put __symbol_get __symbol_put \
 	schedule_timeout_uninterruptible \

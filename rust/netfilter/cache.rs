@@ -65,6 +65,11 @@ impl Cache {
         }
     }
 
+    /// Those of connections without and with an account behind them, and without a second link.
+    pub(crate) fn slabs(&self) -> [NonNull<raw::kmem_cache>; 2] {
+        [self.bare.0, self.counted.0]
+    }
+
     /// None was to spare.
     #[cold]
     #[inline(never)]

@@ -11,6 +11,7 @@ mod conn;
 mod count;
 mod ct_hook;
 mod defrag;
+mod ended;
 mod expect;
 mod extension;
 mod helper;
@@ -44,6 +45,7 @@ pub use self::{
     cache::Cache,
     conn::{Account, Change, Conn, Features, Glance, NewConn, StateGuard, Templates},
     ct_hook::CtHook,
+    ended::Ended,
     expect::{Expectation, NewExpectation},
     extension::{Extension, Extras, Labels},
     helper::{ports, request_helper, Helper, ModuleRef, Reading, Session, PORTS},

@@ -108,6 +108,11 @@ pub trait Look<E: Node> {
 
     /// The same while the entry's chain is locked; `None`: it is taken out, if it has one key only.
     fn end(&mut self, entry: &E) -> Option<u8>;
+
+    /// It was taken out; the reference is the table's. Its chain is still locked.
+    fn ended(&mut self, entry: Ref<E>) {
+        drop(entry);
+    }
 }
 
 /// What was looked through.
@@ -250,7 +255,7 @@ impl<E: Node, S: Storage> Table<E, S> {
                     let left = entries.load(Ordering::Relaxed).wrapping_sub(1);
                     entries.store(left, Ordering::Relaxed);
                     // SAFETY: it was in the table, whose count this is.
-                    drop(unsafe { Ref::from_raw(this) });
+                    look.ended(unsafe { Ref::from_raw(this) });
                 }
             }
         }

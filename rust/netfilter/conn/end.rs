@@ -5,9 +5,10 @@ use core::{mem::offset_of, ptr::NonNull, sync::atomic::Ordering};
 
 use conntrack::status::Status;
 use kernel::prelude::*;
+use rcu_table::Ref;
 
 use super::{new::TEMPLATES, Conn};
-use crate::{extension::Extension, time};
+use crate::{count, extension::Extension, time};
 
 impl Conn {
     /// Marks it as dying; true for the one caller that has to take it out.
@@ -41,12 +42,11 @@ impl Conn {
             NonNull::from(conn.census())
         });
         if status.contains(Status::CONFIRMED) {
-            let grace: *mut raw::callback_head = conn.tail.get().cast();
             if conn.extension().is_none() {
-                // SAFETY: as below; and there is nothing to give back but the memory, which begins with
-                // the connection. (The kernel frees many such at once, so this is cheaper.)
-                unsafe { raw::kvfree_call_rcu(grace.cast(), this.as_ptr().cast()) };
+                // SAFETY: nobody has a reference, and this happens once.
+                unsafe { Self::free_later(this) };
             } else {
+                let grace: *mut raw::callback_head = conn.tail.get().cast();
                 // SAFETY: nobody has a reference, so nobody reads the state, in whose place this is;
                 // and this happens once.
                 unsafe { raw::call_rcu(grace, Some(give_back)) };
@@ -60,6 +60,42 @@ impl Conn {
             // SAFETY: the namespace outlives the connection (invariant); this is the last use.
             Some(census) => unsafe { census.as_ref() }.leave(),
             None => drop(TEMPLATES.fetch_sub(1, Ordering::Release)),
+        }
+    }
+}
+
+/// Without RCU's callbacks.
+impl Conn {
+    /// Gives a reference up. If it was the last, the memory is the caller's, who frees it after a grace period.
+    ///
+    /// # Safety
+    ///
+    /// It must have no extension, and the cache must stay until it is freed.
+    #[inline]
+    pub(crate) unsafe fn put_for(conn: Ref<Self>) -> Option<NonNull<Self>> {
+        let this = Ref::into_raw(conn);
+        // SAFETY: the count that the reference had.
+        let conn = unsafe { this.as_ref() };
+        if !count::put(conn.count()) {
+            return None;
+        }
+        conn.uncount();
+        // Whoever waits for this does not wait for the memory, which the caller sees to.
+        conn.census().leave();
+        Some(this)
+    }
+
+    /// Frees one that has no extension after a grace period. (The kernel frees many such at once.)
+    ///
+    /// # Safety
+    ///
+    /// Nobody may have a reference, and it be done once.
+    pub(crate) unsafe fn free_later(this: NonNull<Self>) {
+        // SAFETY: nobody reads the state, in whose place the tail is; there is nothing to give back but the memory,
+        // which begins with the connection.
+        unsafe {
+            let grace = this.as_ref().tail.get();
+            raw::kvfree_call_rcu(grace.cast(), this.as_ptr().cast());
         }
     }
 }

@@ -301,6 +301,18 @@ impl Conn {
         TOLD && self.has(LISTENED)
     }
 
+    /// Whether there is an account behind it.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.has(own::BEHIND)
+    }
+
+    /// Whether there is more to give back at its end than its own memory, or that is of another kind.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        self.has(own::APART) || self.extension().is_some()
+    }
+
     /// Whether its end concerns nobody: nobody hears of it, no rule counts it, and nothing hangs on it.
     #[inline]
     pub fn ends_alone(&self) -> bool {

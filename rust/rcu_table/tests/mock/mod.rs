@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A table of mock entries, with a mock of RCU that notices whoever touches an entry too late.
-#![allow(dead_code)] // Each test file uses its own part.
+#![allow(dead_code, unused_imports)] // Each test file uses its own part.
 
 #[cfg(loom)]
 pub use loom::{
