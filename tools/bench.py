@@ -24,6 +24,8 @@ SITUATIONS = {"grow": "the table grows to {:,}", "expire": "{:,} expire at once"
 HEADROOM = 0.03
 # The longest that a packet may take, in instructions.
 LONGEST = 20000
+# The longest that a packet may wait while many connections end; it is a sixth of that.
+LONGEST_DELAY = 100000
 # What may be paid for events while nobody listens, and for these and helpers that do not read the connection, in
 # instructions: for a packet of an open connection, one that changes its state, and one that opens one.
 UNUSED = {"unheard": {"established": 5, "rest of the handshake": 5, "new": 5},
@@ -346,8 +348,22 @@ def gate(args):
     for which, without in (("unheard", args.unheard), ("bare", args.bare)):
         if without:
             cases.update(unused(args.raw, which, without))
+    if args.stalls:
+        cases.update(stalled(args.stalls))
     args.json.write_text(json.dumps(cases))
     return 1 if any(cases.values()) else 0
+
+
+def stalled(raw):
+    """Whether packets wait for what else happens."""
+    measured = Measured([raw])
+    yield "packets are tracked while much happens", "; ".join(measured.wrong()) or None
+    for (situation, connections), found in measured.of("stall"):
+        name = f"while {SITUATIONS[situation].format(connections)}"
+        packet, delay = (costs["ours"] for costs in longest(found))
+        print(f"   {name}: the worst packet {packet:,} instructions, the longest delay {delay:,}")
+        yield f"packets {name}", f"{packet:,} instructions, more than {LONGEST:,}" if packet > LONGEST else None
+        yield f"delays {name}", f"{delay:,} instructions, more than {LONGEST_DELAY:,}" if delay > LONGEST_DELAY else None
 
 
 def unused(raw, which, without):
@@ -383,6 +399,7 @@ def main():
     command.add_argument("raw", type=Path)
     command.add_argument("baseline", type=Path)
     command.add_argument("json", type=Path)
+    command.add_argument("--stalls", type=Path)
     command.add_argument("--unheard", type=Path)
     command.add_argument("--bare", type=Path)
     command.set_defaults(act=gate)

@@ -3,7 +3,8 @@
 # bench.sh            : what `make bench` does: what packets and connections cost with the stock tracker
 #                       and with ours, the empty path subtracted, as tables, JSON and a plot
 # bench.sh gate JSON  : what `make test` does: whether packets have become dearer, and what events cost
-#                       while nobody listens, and helpers those whom none reads (two minutes)
+#                       while nobody listens, and helpers those whom none reads, and how long packets wait
+#                       while many connections end (two minutes)
 # bench.sh baseline   : what packets cost now is what the gate compares with
 # ONLY= some of packets,memory,stalls,events,cpus,profile,native  FLOWS= numbers of connections (1000,100000)
 # Of stalls: SITUATIONS= some of grow,expire,proc,netlink,delete  LISTED= how many connections are listed,
@@ -83,11 +84,12 @@ without() {
 case $mode in
 gate)
 	measure gate quick "${virtual[@]}"
+	SITUATIONS=expire trackers=empty,ours measure gate-stalls stalls "${virtual[@]}"
 	without unheard
 	without bare
 	mkdir -p "$(dirname "$2")"
 	"$enter" python3 /checkout/tools/bench.py gate "$inside/gate/bench.json" $baseline "/cache/${2#"$cache"/}" \
-		--unheard "$inside/without-unheard/bench.json" --bare "$inside/without-bare/bench.json"
+		--stalls "$inside/gate-stalls/bench.json" --unheard "$inside/without-unheard/bench.json" --bare "$inside/without-bare/bench.json"
 	;;
 baseline)
 	measure gate quick "${virtual[@]}"
