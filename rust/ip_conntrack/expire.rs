@@ -6,7 +6,7 @@ use conntrack::{
     time::{Instant, Ticks},
 };
 use kernel::sync::rcu;
-use netfilter::{BottomHalvesOff, Conn, Ended, Net, ReadSide, Worker, HZ};
+use netfilter::{BottomHalvesOff, Conn, Connections, Ended, Net, ReadSide, Worker, HZ};
 use rcu_table::{Ahead, Insert, Look, Moment, Node, Ref, Seen};
 
 use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
@@ -40,22 +40,41 @@ const SHARE: usize = 32;
 /// Of so many connections that it meets one is expired: that is many.
 const MANY: usize = 16;
 
-/// When the first bucket is to be looked through.
-pub(crate) struct Due(Setting<Instant>);
+/// The unit in which the first bucket is to be looked through.
+pub(crate) struct Due(Setting<u32>);
 
 impl Due {
-    /// Now.
-    pub(crate) fn new() -> Self {
-        Self(Setting::new(netfilter::now()))
+    /// Of an empty table, which it gets ready.
+    pub(crate) fn new(table: &Connections) -> Self {
+        let now = unit(netfilter::now());
+        let guard = rcu::read_lock();
+        table.look_after(Moment::new(now), &ReadSide::of(&guard));
+        Self(Setting::new(now.wrapping_add(Moment::FARTHEST.into())))
     }
 
-    /// At that time, or earlier.
+    /// In that unit, or earlier.
     #[inline]
-    pub(crate) fn by(&self, time: Instant) {
-        if self.0.get().after(time) {
-            self.0.set(time);
+    fn by(&self, unit: u32) {
+        if ahead_of(self.0.get(), unit) {
+            self.0.set(unit);
         }
     }
+
+    /// Now.
+    pub(crate) fn at_once(&self) {
+        self.by(unit(netfilter::now()));
+    }
+
+    fn is_now(&self) -> bool {
+        !ahead_of(self.0.get(), unit(netfilter::now()))
+    }
+}
+
+/// Whether a unit comes after another.
+#[inline]
+const fn ahead_of(unit: u32, other: u32) -> bool {
+    // They go round like the ticks that they are made of.
+    (unit.wrapping_sub(other).wrapping_shl(UNIT) as i32) > 0
 }
 
 /// The unit that a time is in, so many since the clock began.
@@ -78,10 +97,10 @@ fn ahead(now: Instant, left: Ticks) -> Ahead {
     }
 }
 
-/// When the unit begins that lies so many after that of `now`.
+/// The unit that lies so many after that of `now`.
 #[inline]
-fn begin(now: Instant, units: u8) -> Instant {
-    Instant::from_ticks(unit(now).wrapping_add(units.into()) << UNIT)
+fn after(now: Instant, units: u8) -> u32 {
+    unit(now).wrapping_add(units.into())
 }
 
 /// A connection that is over after `timeout` is put into the table.
@@ -96,7 +115,7 @@ pub(crate) fn insert(
     let by = ahead(now, timeout);
     let done = shared.table().insert_by(conn, by, read)?;
     if done.sooner {
-        shared.due().by(begin(now, by.units));
+        shared.due().by(after(now, by.units));
     }
     Ok(done.entries)
 }
@@ -108,7 +127,7 @@ pub(crate) fn sooner(shared: &Shared, conn: &Conn, now: Instant, timeout: Ticks)
     let by = ahead(now, timeout);
     let hash = conn.link().hash();
     if shared.table().look_by(hash, by, &ReadSide::of(&guard)) {
-        shared.due().by(begin(now, by.units));
+        shared.due().by(after(now, by.units));
     }
 }
 
@@ -166,7 +185,7 @@ impl Reaper {
         let looked = shared
             .table()
             .look_through(from, [ASKED, SLICE], moment, &read, &mut look);
-        shared.due().by(begin(now, looked.soonest));
+        shared.due().by(after(now, looked.soonest));
         met.asked = met.asked.saturating_add(looked.asked);
         met.buckets = met.buckets.saturating_add(looked.buckets);
         looked.behind
@@ -225,13 +244,13 @@ impl Worker for Reaper {
         expect::sweep(&self.shared, Cause::NOBODY, |expectation| {
             expectation.expired(netfilter::now())
         });
-        let (now, due) = (netfilter::now(), self.shared.due());
+        let due = self.shared.due();
         if self.at.get() == 0 {
-            if due.0.get().after(now) {
+            if !due.is_now() {
                 return Some(PERIOD);
             }
             // Whatever comes meanwhile, and whatever is met, makes it earlier.
-            due.0.set(begin(now, Moment::FARTHEST));
+            due.0.set(after(netfilter::now(), Moment::FARTHEST));
         }
         // Nobody is there to be told of an error, which is in the log.
         let _ = self.shared.fit();

@@ -91,15 +91,16 @@ impl Shared {
             }
         };
         let buckets = rounded(buckets);
+        let table = netfilter::new_table(buckets)?;
         let inner = Inner {
-            table: netfilter::new_table(buckets)?,
+            due: Due::new(&table),
+            table,
             expectations: Expectations::new(expect_hashsize, buckets)?,
             helpers: Helpers::new()?,
             templates: Templates::none(),
             key: HashKey::random(),
             max: Setting::new(max),
             least: Setting::new(buckets),
-            due: Due::new(),
             fitting: KBox::pin_init(new_mutex!(()), GFP_KERNEL)?,
             limit: Setting::new(growth::limit(buckets)),
             kept: Kept::default(),
@@ -159,7 +160,7 @@ impl Shared {
         let buckets = growth::fit(self.table(), self.0.least.get());
         if self.buckets() != before {
             // They are asked anew when they are due.
-            self.due().by(netfilter::now());
+            self.due().at_once();
         }
         let limit = buckets
             .as_ref()

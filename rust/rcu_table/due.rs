@@ -19,8 +19,9 @@ use crate::{
 pub struct Moment(u8);
 
 impl Moment {
-    /// The most units that a bucket goes without a look.
-    pub const FARTHEST: u8 = 120;
+    /// The most units that a bucket goes without a look; less than half a circle, for what is past is in the other half.
+    /// (Of seconds it is less than the two minutes that many connections have at first, so these need no write.)
+    pub const FARTHEST: u8 = 112;
 
     /// That of a clock which shows so many units.
     #[inline]
@@ -129,6 +130,15 @@ pub struct Looked {
 }
 
 impl<E: Node, S: Storage> Table<E, S> {
+    /// The table is empty: each bucket is due as late as can be.
+    pub fn look_after<G: ReadSide>(&self, now: Moment, _read: &G) {
+        // SAFETY: a read side is open.
+        let array = unsafe { self.buckets.in_use() };
+        for (_, due) in array.from(0) {
+            due.set(now.later(Moment::FARTHEST));
+        }
+    }
+
     /// The bucket of a hash is to be looked through by then, or earlier; whether it was to be later.
     pub fn look_by<G: ReadSide>(&self, hash: u32, by: Ahead, _read: &G) -> bool {
         // SAFETY: a read side is open.
