@@ -18,8 +18,8 @@ OTHERS = {
     "ftp, irc: beginning": "a client whose first line is none of the protocol (an HTTP request, say) announces nothing",
     "irc: message": "an offer counts only as a whole CTCP message in a line PRIVMSG of its own",
     "ports": "no hole is opened to a user's port below 1024 (ftp, irc, talk)",
-    "max": "the machine's root may give a namespace fewer connections than others have, by nf_conntrack_max there (writing "
-           "is refused to its own root); stock has one number for all",
+    "max": "who has CAP_NET_ADMIN on the machine may give a namespace fewer connections than others have, by nf_conntrack_max "
+           "there; stock has one number for all",
     "eviction": "a full table is searched further than stock's eight buckets for an entry that may go",
     "timeouts": "a negative timeout is refused; stock takes it for none",
     "retransmissions": "the count of equal acknowledgements stops at 255, where stock's begins anew and gives the "

@@ -7,7 +7,7 @@ use conntrack::{
 };
 use kernel::sync::rcu;
 use netfilter::{BottomHalvesOff, Conn, Connections, Ended, Net, ReadSide, Worker, HZ};
-use rcu_table::{Ahead, Insert, Look, Moment, Node, Ref, Seen};
+use rcu_table::{Ahead, Insert, Look, Looked, Moment, Node, Ref, Seen};
 
 use crate::{events::Cause, expect, namespace::Namespace, shared::Shared};
 
@@ -18,8 +18,8 @@ pub(crate) const PERIOD: Ticks = Ticks::from_secs(1, HZ);
 /// The unit of the moments at which buckets are looked through, 1 to 2 seconds: so many bits of ticks.
 const UNIT: u32 = HZ.next_power_of_two().ilog2();
 
-/// A time that becomes shorter than before, but not shorter than so, is left to the next look. (As those of TCP
-/// that is closing: a look of its own would cost more than to have it a minute longer.)
+/// A time that becomes shorter than before, but not shorter than so, is left to the next look, two or three minutes on.
+/// (As those of TCP that is closing: a look of its own would cost more than to have it a while longer.)
 pub(crate) const SOON: Ticks = Ticks::from_secs(30, HZ);
 
 /// Of how many buckets somebody asks when they are to be looked through in one go, and how many are looked
@@ -27,18 +27,14 @@ pub(crate) const SOON: Ticks = Ticks::from_secs(30, HZ);
 const ASKED: usize = 1024;
 const SLICE: usize = 32;
 
-/// How many are looked through together, and of how many more somebody asks. What ends is freed after a grace
-/// period, all of it together; where that is left to RCU packets have to wait for it.
-const TOGETHER: usize = 1 << 11;
-/// There is a bucket for each connection, or more, so hardly ever end more together.
-const ROOM: usize = TOGETHER << 1;
-const ASKED_TOGETHER: usize = TOGETHER << 4;
+/// Of how many before what has ended there may be freed, and how often that in a period: a million buckets.
+const TOGETHER: usize = 1 << 15;
+const SHARE: usize = 1 << 5;
 
-/// How often in a period, beside those times when many connections have expired.
-const SHARE: usize = 32;
-
-/// Of so many connections that it meets one is expired: that is many.
-const MANY: usize = 16;
+/// Room for so many that have ended: for those that end by their time, and where a user ends them, all at once maybe.
+/// When half of it is taken they are freed.
+const ROOM: usize = 1 << 12;
+const MUCH_ROOM: usize = 1 << 15;
 
 /// The unit in which the first bucket is to be looked through.
 pub(crate) struct Due(Setting<u32>);
@@ -138,15 +134,6 @@ pub(crate) struct Reaper {
     at: Setting<u32>,
 }
 
-/// What was met.
-#[derive(Default)]
-struct Met {
-    asked: usize,
-    buckets: usize,
-    connections: usize,
-    ended: usize,
-}
-
 impl Reaper {
     pub(crate) fn new(shared: Shared) -> Self {
         Self {
@@ -155,20 +142,22 @@ impl Reaper {
         }
     }
 
-    /// Looks through buckets that are due, so many from where it was on; what it has met there. `None` at the
-    /// end of the table.
-    fn some(&self, ended: &mut Ended<'_>) -> (Met, Option<u32>) {
-        let (mut met, mut from) = (Met::default(), Some(self.at.get()));
-        while let (Some(at), true) = (from, met.buckets < TOGETHER && met.asked < ASKED_TOGETHER) {
-            from = self.slice(at, &mut met, ended);
+    /// Asks so many buckets whether they are due, from where it was on, and looks through those. `None` at the end of
+    /// the table.
+    fn some(&self, ended: &mut Ended<'_>) -> Option<()> {
+        let mut left = TOGETHER;
+        while left > 0 && !ended.is_half_full() {
+            let looked = self.slice(self.at.get(), ended);
+            self.at.set(looked.behind.unwrap_or(0));
+            left = left.saturating_sub(looked.asked);
             netfilter::breathe();
+            looked.behind?;
         }
-        self.at.set(from.unwrap_or(0));
-        (met, from)
+        Some(())
     }
 
     /// The same of few.
-    fn slice(&self, from: u32, met: &mut Met, ended: &mut Ended<'_>) -> Option<u32> {
+    fn slice(&self, from: u32, ended: &mut Ended<'_>) -> Looked {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
         // Once, instead of with the lock of each.
@@ -178,17 +167,13 @@ impl Reaper {
             shared,
             now,
             read: &read,
-            met,
             ended,
         };
         let moment = Moment::new(unit(now));
-        let looked = shared
-            .table()
-            .look_through(from, [ASKED, SLICE], moment, &read, &mut look);
+        let table = shared.table();
+        let looked = table.look_through(from, [ASKED, SLICE], moment, &read, &mut look);
         shared.due().by(after(now, looked.soonest));
-        met.asked = met.asked.saturating_add(looked.asked);
-        met.buckets = met.buckets.saturating_add(looked.buckets);
-        looked.behind
+        looked
     }
 }
 
@@ -197,14 +182,12 @@ struct Clock<'a, 'b> {
     shared: &'a Shared,
     now: Instant,
     read: &'a ReadSide<'a>,
-    met: &'a mut Met,
     ended: &'a mut Ended<'b>,
 }
 
 impl Look<Conn> for Clock<'_, '_> {
     #[inline(always)]
     fn look(&mut self, conn: &Seen<'_, Conn>) -> Option<u8> {
-        self.met.connections = self.met.connections.wrapping_add(1);
         if !conn.is_confirmed() {
             return None; // It is being put in: what it says of its time is not settled.
         }
@@ -214,7 +197,6 @@ impl Look<Conn> for Clock<'_, '_> {
         if conn.ends_alone() {
             return None;
         }
-        self.met.ended = self.met.ended.wrapping_add(1);
         if let Some(conn) = self.shared.end_met(conn, Cause::NOBODY, self.read) {
             self.ended.take(conn);
         }
@@ -226,7 +208,7 @@ impl Look<Conn> for Clock<'_, '_> {
         match conn.expires().remaining(self.now) {
             Some(left) => Some(ahead(self.now, left).units),
             None if conn.ends_alone() && conn.begin_death() => {
-                self.met.ended = self.met.ended.wrapping_add(1);
+                conn.uncount(); // A rule may just have counted it.
                 None
             }
             None => Some(Moment::FARTHEST), // Another ends it.
@@ -256,12 +238,8 @@ impl Worker for Reaper {
         let _ = self.shared.fit();
         let mut ended = Ended::new(self.shared.cache(), ROOM);
         let mut left = SHARE;
-        while left > 0 {
-            let (met, next) = self.some(&mut ended);
-            if next.is_none() {
-                break;
-            }
-            if met.ended > met.connections.checked_div(MANY).unwrap_or_default() {
+        while left > 0 && self.some(&mut ended).is_some() {
+            if ended.is_half_full() {
                 ended.give_back();
             } else {
                 left = left.saturating_sub(1);
@@ -293,7 +271,7 @@ pub(crate) fn flush(net: &Net<Namespace>) {
 /// Takes out the connections that `over` says are over. May sleep.
 pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool) {
     let mut from = Some(0);
-    let mut ended = Ended::new(shared.cache(), ROOM);
+    let mut ended = Ended::new(shared.cache(), MUCH_ROOM);
     while from.is_some() {
         let guard = rcu::read_lock();
         let read = ReadSide::of(&guard);
@@ -310,7 +288,7 @@ pub(crate) fn sweep(shared: &Shared, cause: Cause, over: impl Fn(&Conn) -> bool)
             }
         }
         drop((still, guard));
-        if ended.len() >= TOGETHER {
+        if ended.is_half_full() {
             ended.give_back();
         }
         netfilter::breathe();

@@ -76,7 +76,7 @@ pub(crate) fn fit(table: &Connections, least: u32) -> Result<u32> {
             .resize(heads, &GracePeriod, netfilter::breathe)
             .is_err()
         {
-            return Ok(buckets); // Somebody else is at it.
+            return Ok(buckets); // Not reached: one does it at a time, in steps of two.
         }
     }
 }

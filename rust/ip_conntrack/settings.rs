@@ -101,8 +101,8 @@ macro_rules! seconds {
     };
 }
 
-/// How many connections a namespace may have: each of them as many as the first one, or fewer. Only who administers the
-/// machine says so, for a namespace's own root could give it more again.
+/// How many connections a namespace may have: each of them as many as the first one, or fewer. Who administers
+/// the machine's network says so; who has a user namespace of their own could give themselves more again.
 const MOST: Sysctl<Namespace> = Sysctl {
     names: names!("max"),
     unit: Unit::Number,

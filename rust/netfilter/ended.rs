@@ -9,8 +9,8 @@ use rcu_table::{Grace, Ref};
 
 use crate::{cache::Cache, conn::Conn, rcu::GracePeriod, work};
 
-/// So many are freed after a grace period of their own; fewer are left to RCU.
-const MANY: usize = 64;
+/// So many are worth a wait; fewer are left to RCU.
+const MANY: usize = 512;
 
 /// So many are freed in one go.
 const SLICE: usize = 32;
@@ -20,27 +20,23 @@ const SLICE: usize = 32;
 pub struct Ended<'a> {
     cache: &'a Cache,
     /// Of those without and with an account behind them: nobody refers to them, though readers may still look.
-    objects: [KVec<NonNull<Conn>>; 2],
+    objects: [KVVec<NonNull<Conn>>; 2],
 }
 
 impl<'a> Ended<'a> {
-    /// None yet; room for so many, if there is memory for that. May sleep.
+    /// None yet; room for so many of a kind, if there is memory to spare: what finds none is left to RCU. May sleep.
     pub fn new(cache: &'a Cache, most: usize) -> Self {
-        let room = || KVec::with_capacity(most, GFP_KERNEL).unwrap_or_default();
+        let flags = GFP_NOWAIT | __GFP_NOWARN;
+        let room = || KVVec::with_capacity(most, flags).unwrap_or_default();
         let objects = [room(), room()];
         Self { cache, objects }
     }
 
-    /// How many there are.
+    /// Whether it should give them back, or some may find no room.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.objects.iter().map(|objects| objects.len()).sum()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn is_half_full(&self) -> bool {
+        let half = |objects: &KVVec<_>| objects.len() > objects.capacity() >> 1;
+        self.objects.iter().any(half)
     }
 
     /// Takes over a reference to one that was taken out of the table; callable from any context.
@@ -51,7 +47,7 @@ impl<'a> Ended<'a> {
         if conn.has_more() || objects.len() == objects.capacity() {
             return drop(conn);
         }
-        // SAFETY: it has no more than its memory, which this frees.
+        // SAFETY: it has no more than its memory, which this frees before the cache goes (`'a`).
         if let Some(object) = unsafe { Conn::put_for(conn) } {
             // Not refused: there is room.
             let _ = objects.push_within_capacity(object);
@@ -77,7 +73,7 @@ impl<'a> Ended<'a> {
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        if self.len() >= MANY {
+        if self.objects.iter().any(|objects| objects.len() >= MANY) {
             return self.give_back();
         }
         for object in self.objects.iter().flat_map(|objects| objects.iter()) {

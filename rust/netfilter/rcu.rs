@@ -40,7 +40,7 @@ impl<'a> ReadSide<'a> {
 }
 
 // SAFETY: by the type's invariant the read side is open while a value exists, and entries are
-// given back only through `call_rcu` (conn/end.rs).
+// given back only through `call_rcu` (conn/end.rs), or by who has waited for them (ended.rs).
 unsafe impl rcu_table::ReadSide for ReadSide<'_> {}
 
 /// Waits for readers. May sleep.

@@ -14,13 +14,13 @@ use crate::{
     table::{Storage, Stripe, Table},
 };
 
-/// A moment, in units that the owner chooses, on a circle of 256: one in the farther half is past.
+/// A moment, in units that the owner chooses, on a circle of 256: one that lies farther ahead than any may is past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(u8);
 
 impl Moment {
-    /// The most units that a bucket goes without a look; less than half a circle, for what is past is in the other half.
-    /// (Of seconds it is less than the two minutes that many connections have at first, so these need no write.)
+    /// The most units that a bucket goes without a look; less than half a circle.
+    /// (Where a unit is about a second it is less than the two minutes that TCP begins with, which need no write then.)
     pub const FARTHEST: u8 = 112;
 
     /// That of a clock which shows so many units.
@@ -41,8 +41,9 @@ impl Moment {
     #[inline]
     #[must_use]
     pub const fn ahead_of(self, now: Self) -> u8 {
+        // (A unit more: clocks of two CPUs.)
         match self.0.wrapping_sub(now.0) {
-            ahead @ 0..=127 => ahead,
+            ahead if ahead <= Self::FARTHEST.saturating_add(1) => ahead,
             _ => 0,
         }
     }
@@ -107,7 +108,7 @@ pub trait Look<E: Node> {
     /// What is to be said of an entry; `None`: [`Self::end`] is to be asked.
     fn look(&mut self, entry: &Seen<'_, E>) -> Option<u8>;
 
-    /// The same while the entry's chain is locked; `None`: it is taken out, if it has one key only.
+    /// The same of one with one key, while its chain is locked; `None`: it is taken out.
     fn end(&mut self, entry: &E) -> Option<u8>;
 
     /// It was taken out; the reference is the table's. Its chain is still locked.
@@ -121,7 +122,7 @@ pub trait Look<E: Node> {
 pub struct Looked {
     /// How many buckets were asked whether they are due, ...
     pub asked: usize,
-    /// ... and how many of them were looked through.
+    /// ... and how many of them, in which there was anything, were looked through.
     pub buckets: usize,
     /// Where the first bucket begins that was not asked whether it is due; `None` if all were.
     pub behind: Option<u32>,
@@ -174,14 +175,13 @@ impl<E: Node, S: Storage> Table<E, S> {
                 ahead == 0
             });
             let Some((head, due)) = next else { break };
-            buckets = buckets.wrapping_add(1);
             // Before: who makes it earlier meanwhile is heard.
             due.set(now.later(Moment::FARTHEST));
-            let word = head.entered();
-            if word != 0 {
+            if head.entered() != 0 {
+                buckets = buckets.wrapping_add(1);
                 let hash = array.begin(first.wrapping_add(asked).wrapping_sub(1));
                 // SAFETY: as above, and the head is that of the hash.
-                let units = unsafe { self.look(word, head, hash, look) };
+                let units = unsafe { self.look(head, hash, look) };
                 due.within(Ahead { now, units });
                 soonest = soonest.min(units);
             }
@@ -199,21 +199,16 @@ impl<E: Node, S: Storage> Table<E, S> {
         }
     }
 
-    /// Looks at the entries of a chain from the word `at` on, and takes out those that are to be: in how many units
-    /// the first of the others is to be looked at again.
+    /// Looks at the entries of a chain, and takes out those that are to be: in how many units the first of the others
+    /// is to be looked at again.
     ///
     /// # Safety
     ///
     /// A read side must be open for `'g`, and the head be that of the hash in an array of this table.
     #[inline(never)]
-    unsafe fn look<'g>(
-        &'g self,
-        mut at: usize,
-        head: &'g Head,
-        hash: Option<u32>,
-        look: &mut impl Look<E>,
-    ) -> u8 {
+    unsafe fn look<'g>(&'g self, head: &'g Head, hash: Option<u32>, look: &mut impl Look<E>) -> u8 {
         let (mut soonest, mut ends) = (Moment::FARTHEST, false);
+        let mut at = head.entered();
         while let Some((entry, key)) = unword::<E>(at) {
             // SAFETY: reached through the table under the read side `'g`.
             let seen = unsafe { Seen::<'g, E>::new(entry) };
@@ -249,11 +244,11 @@ impl<E: Node, S: Storage> Table<E, S> {
             let entry = unsafe { this.as_ref() };
             let link = entry.link_of(key);
             at = link.next(Ordering::Relaxed);
-            let fate = match key {
-                Key::First => look.end(entry),
-                Key::Second => Some(Moment::FARTHEST),
+            let fate = match (key, entry.second()) {
+                (Key::First, None) => look.end(entry),
+                _ => Some(Moment::FARTHEST), // Not to be had by one lock.
             };
-            match fate.or(entry.second().map(|_| Moment::FARTHEST)) {
+            match fate {
                 Some(units) => {
                     soonest = soonest.min(units);
                     lead = link.leads();

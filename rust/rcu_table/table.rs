@@ -241,7 +241,7 @@ impl<E: Node, S: Storage> Table<E, S> {
         let other = match linked {
             Ok(sooner) => {
                 entry.published();
-                // INVARIANT: the table takes over the count; `remove` gives it back.
+                // INVARIANT: the table takes over the count; who takes the entry out gives it back.
                 let _ = Ref::into_raw(entry);
                 let entries = held.count(1);
                 return Ok(Done { entries, sooner });

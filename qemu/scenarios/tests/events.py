@@ -237,6 +237,7 @@ def test_masks_and_filters(tracker):
             world.client.send(w.udp(C, other, 1002, 54))
             settle()
             world.firewall("conntrack -D -p udp --sport 1001")
+            w.wait_until(lambda: watches["-e DESTROY"].lines(), 20, "that one of them has been told of its end")
             settle()
             kinds = {option: [line.split()[0].strip("[]")[0] + line.split()[1][0] for line in watch.lines()]
                      for option, watch in watches.items()}

@@ -70,7 +70,7 @@ impl Conn {
     ///
     /// # Safety
     ///
-    /// It must have no extension, and the cache must stay until it is freed.
+    /// It must be no template, and have no extension; the cache must stay until it is freed.
     #[inline]
     pub(crate) unsafe fn put_for(conn: Ref<Self>) -> Option<NonNull<Self>> {
         let this = Ref::into_raw(conn);

@@ -310,7 +310,8 @@ impl Conn {
     /// Whether there is more to give back at its end than its own memory, or that is of another kind.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
-        self.has(own::APART) || self.extension().is_some()
+        let template = self.status().contains(Status::TEMPLATE);
+        template || self.has(own::APART) || self.extension().is_some()
     }
 
     /// Whether its end concerns nobody: nobody hears of it, no rule counts it, and nothing hangs on it.
