@@ -12,6 +12,9 @@ use crate::{cache::Cache, conn::Conn, rcu::GracePeriod, work};
 /// So many are worth a wait; fewer are left to RCU.
 const MANY: usize = 512;
 
+/// So many that are left to RCU are worth one, too: more at once and packets would wait for long.
+const OTHERS: usize = 2048;
+
 /// So many are freed in one go.
 const SLICE: usize = 32;
 
@@ -21,6 +24,8 @@ pub struct Ended<'a> {
     cache: &'a Cache,
     /// Of those without and with an account behind them: nobody refers to them, though readers may still look.
     objects: [KVVec<NonNull<Conn>>; 2],
+    /// How many were left to RCU.
+    others: usize,
 }
 
 impl<'a> Ended<'a> {
@@ -29,14 +34,18 @@ impl<'a> Ended<'a> {
         let flags = GFP_NOWAIT | __GFP_NOWARN;
         let room = || KVVec::with_capacity(most, flags).unwrap_or_default();
         let objects = [room(), room()];
-        Self { cache, objects }
+        Self {
+            cache,
+            objects,
+            others: 0,
+        }
     }
 
-    /// Whether it should give them back, or some may find no room.
+    /// Whether it should give them back, or some may find no room, or RCU have too many.
     #[must_use]
     pub fn is_half_full(&self) -> bool {
         let half = |objects: &KVVec<_>| objects.len() > objects.capacity() >> 1;
-        self.objects.iter().any(half)
+        self.objects.iter().any(half) || self.others >= OTHERS
     }
 
     /// Takes over a reference to one that was taken out of the table; callable from any context.
@@ -45,6 +54,7 @@ impl<'a> Ended<'a> {
         let [bare, counted] = &mut self.objects;
         let objects = if conn.is_behind() { counted } else { bare };
         if conn.has_more() || objects.len() == objects.capacity() {
+            self.others = self.others.saturating_add(1);
             return drop(conn);
         }
         // SAFETY: it has no more than its memory, which this frees before the cache goes (`'a`).
@@ -57,6 +67,7 @@ impl<'a> Ended<'a> {
     /// Waits until no reader looks at them any more, and frees them. May sleep.
     pub fn give_back(&mut self) {
         GracePeriod.wait();
+        self.others = 0;
         for (objects, cache) in self.objects.iter_mut().zip(self.cache.slabs()) {
             for some in objects.chunks_mut(SLICE) {
                 // SAFETY: pointers to objects of that cache, which nobody knows any more; a `NonNull` is a pointer.

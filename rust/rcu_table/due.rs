@@ -120,10 +120,8 @@ pub trait Look<E: Node> {
 /// What was looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Looked {
-    /// How many buckets were asked whether they are due, ...
+    /// How many buckets were asked whether they are due.
     pub asked: usize,
-    /// ... and how many of them, in which there was anything, were looked through.
-    pub buckets: usize,
     /// Where the first bucket begins that was not asked whether it is due; `None` if all were.
     pub behind: Option<u32>,
     /// How many units ahead the first of those is due that were asked.
@@ -193,7 +191,6 @@ impl<E: Node, S: Storage> Table<E, S> {
         }
         Looked {
             asked,
-            buckets,
             behind: array.begin(first.saturating_add(asked)),
             soonest,
         }

@@ -123,7 +123,8 @@ def test_nothing_may_go(tracker):
 
 @w.ours_only
 def test_a_namespace_has_fewer(tracker):
-    """The machine's root gives one namespace fewer connections than others may have; its own root cannot give it more."""
+    """The machine's root gives one namespace fewer connections than others may have; who does not administer the
+    machine's network cannot change that."""
     name = "net.netfilter.nf_conntrack_max"
 
     def flows(first):
