@@ -107,9 +107,14 @@ void ipct_spin_unlock_bh(spinlock_t *lock)
 	spin_unlock_bh(lock);
 }
 
-/* In one piece if that can be had. It would rather have none than that somebody is killed for it. */
+/*
+ * In one piece if that can be had. It would rather have none than that somebody is killed for it, so it does not
+ * even try to have more than half of what there is.
+ */
 void *ipct_zeroed(size_t count, size_t size)
 {
+	if (count > SZ_1M / size && count / PAGE_SIZE * size > si_mem_available() / 2)
+		return NULL;
 	return kvcalloc(count, size, GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 }
 
