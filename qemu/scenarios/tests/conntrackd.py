@@ -355,10 +355,16 @@ def take_over(tracker, windows, where, connections, rate):
         trouble = f"{went_on} of {connections} connections went on; the backup has {found}\n{primary.said()}{backup.said()}"
         w.check(went_on >= 0.999 * connections, trouble)
         w.check(found.get("ESTABLISHED", 0) >= went_on, trouble)
-        # They are followed to their end.
+        # They are followed to their end. On a slow machine a FIN is sent twice now and then, and the
+        # second is answered with a reset, since nobody has the connection any more.
         for one in sockets:
             one.close()
-        w.wait_until(lambda: states().get("TIME_WAIT", 0) >= 0.9 * went_on, 20, "they end in TIME_WAIT")
+
+        def over():
+            found = states()
+            return found.get("TIME_WAIT", 0) + found.get("CLOSE", 0) >= 0.9 * went_on
+
+        w.wait_until(over, 20, "they end in TIME_WAIT, or CLOSE")
 
 
 def test_take_over(tracker):
