@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The end of entries: by their time, or with their namespace.
 
+use core::sync::atomic::{fence, AtomicU32, Ordering};
+
 use conntrack::{
     setting::Setting,
     time::{Instant, Ticks},
@@ -37,7 +39,7 @@ const ROOM: usize = 1 << 12;
 const MUCH_ROOM: usize = 1 << 15;
 
 /// The unit in which the first bucket is to be looked through.
-pub(crate) struct Due(Setting<u32>);
+pub(crate) struct Due(AtomicU32);
 
 impl Due {
     /// Of an empty table, which it gets ready.
@@ -45,15 +47,33 @@ impl Due {
         let now = unit(netfilter::now());
         let guard = rcu::read_lock();
         table.look_after(Moment::new(now), &ReadSide::of(&guard));
-        Self(Setting::new(now.wrapping_add(Moment::FARTHEST.into())))
+        Self(AtomicU32::new(now.wrapping_add(Moment::FARTHEST.into())))
     }
 
-    /// In that unit, or earlier.
+    /// In that unit, or earlier. (Of two who say so at once the earlier counts: what comes later than it was said is
+    /// two minutes late.)
     #[inline]
     fn by(&self, unit: u32) {
-        if ahead_of(self.0.get(), unit) {
-            self.0.set(unit);
+        // Who begins to look sees the bucket that was marked before this, or this sees that it has begun.
+        fence(Ordering::SeqCst);
+        if ahead_of(self.0.load(Ordering::Relaxed), unit) {
+            self.sooner(unit);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sooner(&self, unit: u32) {
+        let sooner = |due| ahead_of(due, unit).then_some(unit);
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, sooner);
+    }
+
+    /// Somebody begins to look, and will say when that is to be again; by then at the latest.
+    fn begin(&self, unit: u32) {
+        self.0.store(unit, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 
     /// Now.
@@ -62,7 +82,8 @@ impl Due {
     }
 
     fn is_now(&self) -> bool {
-        !ahead_of(self.0.get(), unit(netfilter::now()))
+        let due = self.0.load(Ordering::Relaxed);
+        !ahead_of(due, unit(netfilter::now()))
     }
 }
 
@@ -232,7 +253,7 @@ impl Worker for Reaper {
                 return Some(PERIOD);
             }
             // Whatever comes meanwhile, and whatever is met, makes it earlier.
-            due.0.set(after(netfilter::now(), Moment::FARTHEST));
+            due.begin(after(netfilter::now(), Moment::FARTHEST));
         }
         // Nobody is there to be told of an error, which is in the log.
         let _ = self.shared.fit();
