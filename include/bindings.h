@@ -35,6 +35,7 @@
 #include <net/netfilter/nf_conntrack_extend.h>
 #include <net/netfilter/nf_conntrack_labels.h>
 #include <net/netfilter/nf_conntrack_zones.h>
+#include <net/netfilter/nf_tables.h>
 #include <net/netns/generic.h>
 #include <net/sock.h>
 

@@ -55,6 +55,14 @@ OTHERS = {
     "buckets": "nf_conntrack_buckets is the least number of buckets, the power of two in what was written, from 1024 on; "
                "there are more while there are more than one connection for each; where there is no memory for so many, "
                "the writer is told and nobody is killed for it",
+    "nft: events": "ct event set says of a connection that begins which events are told; stock changes it later, too",
+    "nft: several packets": "ct helper, ct timeout and ct event set give nothing to a connection whose first packet was copied before "
+                            "(frames to a group, NFQUEUE's clones)",
+    "nft: objects": "there are none of ct count (which the program nft cannot make, either)",
+    "nft: expectations": "what ct expectation announces waits for whole seconds, has no helper's name, and is of the object's network "
+                         "protocol; stock reads the beginnings of addresses of IPv6 as ones of IPv4",
+    "nft: helpers": "in tables of inet the object of a helper is told as one of both families; stock's for irc tells of IPv4 "
+                    "alone",
     "netlink: masters": "a user cannot name a connection as master that has a master itself",
 }
 

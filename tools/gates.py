@@ -15,7 +15,7 @@ from pathlib import Path
 import difftest_faults
 
 UNSAFE_HOME = ("rust/netfilter/", "rust/rcu_table/")
-NO_PANIC = ("rust/conntrack/", "rust/ip_conntrack/", "rust/helpers/", "rust/netlink/", "rust/xtables/")
+NO_PANIC = ("rust/conntrack/", "rust/ip_conntrack/", "rust/helpers/", "rust/netlink/", "rust/nftables/", "rust/xtables/")
 SOURCES = {".rs", ".c", ".h", ".py", ".sh"}
 PANICS = re.compile(r"\.unwrap\(\)|\.expect\(|\b(panic|unreachable|todo|unimplemented|assert|assert_eq|assert_ne)!")
 MACHINE = re.compile(r"/home/\w+/|/root/\.")
@@ -79,7 +79,7 @@ def check_panics(name, lines):
 def check_root(name, lines):
     """A crate's root forbids unsafe code, but for those whose work it is."""
     parts = Path(name)
-    root = parts.stem == parts.parent.name or parts.parent.name == "xtables" or name.startswith("kunit-tests/")
+    root = parts.stem == parts.parent.name or parts.parent.name in ("nftables", "xtables") and name.count("/") == 2 or name.startswith("kunit-tests/")
     if root and not name.startswith(UNSAFE_HOME) and not any(re.match(r"#!\[(forbid|deny)\(unsafe_code\)\]", line) for line in lines):
         yield 1, "a crate's root without #![forbid(unsafe_code)]"
 

@@ -20,7 +20,7 @@ def main():
     known = {crate["display_name"]: number for number, crate in enumerate(project["crates"])}
     base = [name for name in ("core", "kernel", "macros", "pin_init", "ffi", "zerocopy", "zerocopy_derive") if name in known]
     roots = {name: rust / ("netfilter" if name == "raw" else name) / f"{name}.rs" for name in CRATES}
-    edges = {path.stem: path for path in sorted((rust / "xtables").glob("*.rs"))}
+    edges = {path.stem: path for path in sorted([*(rust / "xtables").glob("*.rs"), *(rust / "nftables").glob("*.rs")])}
     uses = CRATES | dict.fromkeys(edges, ("ip_conntrack", "netfilter", "conntrack"))
     for name, root in (roots | edges).items():
         known[name] = len(project["crates"])

@@ -73,6 +73,6 @@ def check_comes_back(iptables):
 
 def check_nobody_elses(tracker):
     """Fails where rules have loaded modules that belong to the other tracker."""
-    strangers = re.compile(rf"xt_{w.MATCHES}$|nf_conn" if tracker.ours else rf"ip6?t_{w.MATCHES}$|ip_conn")
+    strangers = re.compile(rf"xt_{w.MATCHES}$|nf_conn|nft_(ct|connlimit)$" if tracker.ours else rf"ip6?t_{w.MATCHES}$|ip_conn|nft_(expr|obj)_")
     loaded = [line.split()[0] for line in w.sh("lsmod").splitlines()[1:]]
     w.check_equal([module for module in loaded if strangers.match(module)], [], "modules of the other tracker")

@@ -96,7 +96,7 @@ def check_left(seconds, what, *words):
 # Modules that read protocols, and all that stand on a tracker.
 HELPERS = re.compile(r"(ip|nf)_conntrack_(amanda|ftp|irc|talk|tftp)\b")
 MATCHES = "(conntrack|state|helper|connmark|connbytes|connlimit|connlabel|cluster|CT|NOTRACK|CONNMARK|CONNSECMARK)"
-EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_ct|(ip|nf)_conntrack_netlink|nfnetlink_cttimeout)\b|{HELPERS.pattern}")
+EDGES = re.compile(rf"((ip6?t|xt)_{MATCHES}|nf_conncount|nft_(ct|connlimit|(expr|obj)_\w+)|(ip|nf)_conntrack_netlink|nfnetlink_cttimeout)\b|{HELPERS.pattern}")
 
 def edges():
     """The modules that stand on a tracker and are loaded."""

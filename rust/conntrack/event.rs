@@ -45,6 +45,13 @@ impl Events {
         Self(bits)
     }
 
+    /// A set from a rule's word; of its bits as many count as there are events.
+    #[must_use]
+    pub const fn from_word(bits: u32) -> Self {
+        let [low, high, ..] = bits.to_le_bytes();
+        Self(u16::from_le_bytes([low, high]))
+    }
+
     /// The kernel's bits.
     #[inline]
     #[must_use]

@@ -93,6 +93,14 @@ impl Ticks {
         self.0
     }
 
+    /// Milliseconds, of `hz` ticks a second; at most as many as there is room for.
+    #[must_use]
+    pub fn as_millis(self, hz: u32) -> u32 {
+        let millis = u64::from(self.0).saturating_mul(1000);
+        let millis = millis.checked_div(hz.into()).unwrap_or_default();
+        u32::try_from(millis).unwrap_or(u32::MAX)
+    }
+
     /// Whole seconds of `hz` ticks each.
     #[must_use]
     pub const fn as_secs(self, hz: u32) -> u32 {

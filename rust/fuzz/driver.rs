@@ -13,6 +13,7 @@
 //! from the client) and, of TCP, where it begins in the stream: see [`place`].
 #![forbid(unsafe_code)]
 
+mod rules;
 mod wire;
 
 pub use wire::{netlink, packets};

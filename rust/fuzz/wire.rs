@@ -11,6 +11,8 @@ use conntrack::{
     tuple::{Direction, Family, Tuple},
 };
 
+use crate::rules;
+
 /// Ticks of a second.
 const HZ: u32 = 250;
 
@@ -158,8 +160,8 @@ fn step(
     matches!(outcome, Outcome::Accept(_))
 }
 
-/// Reads an input as a request of netlink: what kind it is, the family, and its attributes. Whether it could be
-/// read.
+/// Reads an input as a request of netlink, or as what a rule of nftables is made of: what kind it is, the family, and
+/// its attributes. Whether it could be read.
 #[must_use]
 pub fn netlink(input: &[u8]) -> bool {
     let [kind, family, attributes @ ..] = input else {
@@ -168,8 +170,12 @@ pub fn netlink(input: &[u8]) -> bool {
     let support = Support {
         zones: kind & 4 == 0,
         marks: kind & 8 == 0,
+        secmarks: kind & 8 == 0,
         labels: kind & 16 == 0,
     };
+    if kind & 32 != 0 {
+        return rules::read(kind >> 6 | (kind & 1) << 2, attributes, *family, support);
+    }
     match kind & 3 {
         0 | 1 => connection(attributes, *family, support),
         2 => expected(attributes, *family, support),

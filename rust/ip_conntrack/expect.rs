@@ -245,7 +245,17 @@ pub(crate) fn insert(
         helped: pinhole.helped,
         expires: netfilter::now(),
     };
-    put(net, new, policy, gives_way, Cause::NOBODY, read).is_ok()
+    put_as_helper(net, new, policy, read).is_ok()
+}
+
+/// The same of an expectation that was made already.
+pub(crate) fn put_as_helper(
+    net: &Net<Namespace>,
+    new: NewExpectation,
+    policy: Policy,
+    read: ReadSide<'_>,
+) -> Result<(), Refused> {
+    put(net, new, policy, gives_way, Cause::NOBODY, read)
 }
 
 /// Whether the first gives way to the second.

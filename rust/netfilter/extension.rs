@@ -67,21 +67,36 @@ impl Extension {
             shifts: None,
         } = extras
         else {
-            let mut head = [0; HEAD];
-            // CAST: asserted above.
-            head[offset_of!(raw::nf_ct_ext, len)] = size_of::<Self>() as u8;
-            #[cfg(CONFIG_NF_CONNTRACK_LABELS)]
-            if extras.labels {
-                head[raw::nf_ct_ext_id_NF_CT_EXT_LABELS as usize] = offset_of!(Self, labels) as u8;
-            }
-            let this = Self {
-                head,
-                labels: Labels::default(),
-                extras,
-            };
-            return Ok(Some(KBox::new(this, GFP_ATOMIC)?));
+            return Self::with(extras).map(Some);
         };
         Ok(None)
+    }
+
+    /// Makes it, whatever there is to keep; callable from any context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn with(extras: Extras) -> Result<KBox<Self>> {
+        let mut head = [0; HEAD];
+        // CAST: asserted above.
+        head[offset_of!(raw::nf_ct_ext, len)] = size_of::<Self>() as u8;
+        #[cfg(CONFIG_NF_CONNTRACK_LABELS)]
+        if extras.labels {
+            head[raw::nf_ct_ext_id_NF_CT_EXT_LABELS as usize] = offset_of!(Self, labels) as u8;
+        }
+        let this = Self {
+            head,
+            labels: Labels::default(),
+            extras,
+        };
+        Ok(KBox::new(this, GFP_ATOMIC)?)
+    }
+
+    /// The same to be changed; whether there are labels must stay.
+    #[inline]
+    pub(crate) fn extras_mut(&mut self) -> &mut Extras {
+        &mut self.extras
     }
 
     /// What it was made of.

@@ -23,10 +23,12 @@ mod namespace;
 mod news;
 pub mod nfnetlink;
 mod nfnl_hook;
+pub mod nftables;
 pub mod percpu;
 mod policy;
 mod proc;
 mod rcu;
+mod rule;
 mod security;
 mod shifts;
 mod siphash;
@@ -43,7 +45,7 @@ pub mod xtables;
 
 pub use self::{
     cache::Cache,
-    conn::{Account, Change, Conn, Features, Glance, NewConn, StateGuard, Templates},
+    conn::{Account, Begun, Change, Conn, Features, Glance, NewConn, StateGuard, Templates},
     ct_hook::CtHook,
     ended::Ended,
     expect::{Expectation, NewExpectation},
@@ -59,6 +61,7 @@ pub use self::{
     policy::{Policy, Share},
     proc::{Listing, Mode, Place, ProcFile},
     rcu::{GracePeriod, ReadSide},
+    rule::{Home, Packet},
     security::{context_of, Room as ContextRoom},
     shifts::Shifts,
     siphash::HashKey,

@@ -50,6 +50,11 @@ impl Message {
         most: 0,
     };
 
+    /// The highest number that counts.
+    pub(crate) const fn most(&self) -> u16 {
+        self.most
+    }
+
     /// A message whose attributes follow a policy.
     #[must_use]
     pub const fn with<const N: usize>(policy: &Policy<N>) -> Self {
@@ -438,8 +443,12 @@ pub fn request(module: &CStr) {
 // export anything.
 
 /// The kernel's table for a message.
+///
+/// # Errors
+///
+/// `ENOMEM`.
 #[inline(never)]
-fn policy_of(message: &Message) -> Result<KVec<raw::nla_policy>> {
+pub(crate) fn policy_of(message: &Message) -> Result<KVec<raw::nla_policy>> {
     let count = usize::from(message.most).saturating_add(1);
     let mut table = KVec::with_capacity(count, GFP_KERNEL)?;
     for kind in 0..=message.most {
@@ -460,6 +469,7 @@ fn rule_of(rule: &Rule) -> raw::nla_policy {
         Form::U32 => (raw::NLA_U32, 0),
         Form::Be32 => (raw::NLA_BE32, 0),
         Form::Text(most) => (raw::NLA_NUL_STRING, most),
+        Form::Name(most) => (raw::NLA_STRING, most),
         Form::Nested => (raw::NLA_NESTED, 0),
         Form::Refused => (raw::NLA_REJECT, 0),
     };
@@ -576,6 +586,8 @@ pub(crate) fn errno(refused: Refused) -> c_int {
         Refused::NoRoom => code::ENOSPC,
         Refused::TooMany => code::EMFILE,
         Refused::NoMemory => code::ENOMEM,
+        Refused::Family => code::EAFNOSUPPORT,
+        Refused::Untracked => code::EPROTO,
     };
     error.to_errno()
 }

@@ -12,7 +12,7 @@ use conntrack::{
 use kernel::types::Opaque;
 use rcu_table::{Node, Ref};
 
-use crate::conn::Conn;
+use crate::conn::{Begun, Conn};
 
 /// Low bits of `skb->_nfct` that hold ctinfo (NFCT_INFOMASK in linux/skbuff.h).
 const INFO: usize = 7;
@@ -374,6 +374,16 @@ impl Skb {
             return None;
         };
         Some((conn.hold()?, info))
+    }
+
+    /// The packet's connection, if it has just begun and no other packet has it.
+    #[inline]
+    pub fn begun(&mut self) -> Option<Begun<'_>> {
+        match self.attached() {
+            // SAFETY: the packet is ours alone for as long as it is borrowed.
+            Attached::Conn(conn, _) => unsafe { Begun::of(conn) },
+            _ => None,
+        }
     }
 
     /// Takes the template that a rule has attached off the packet, to keep it.

@@ -12,6 +12,7 @@ use core::{
 
 use conntrack::{status::Status, time::Instant};
 use kernel::{
+    alloc::Flags,
     prelude::*,
     rbtree::{Entry, RBTree, RBTreeNodeReservation},
     sync::Arc,
@@ -50,12 +51,12 @@ struct Members {
 }
 
 impl Tally {
-    /// Of none; callable from any context.
+    /// Of none; may sleep if `flags` let it.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn new() -> Result<Arc<Self>> {
+    pub fn new(flags: Flags) -> Result<Arc<Self>> {
         let members = Members {
             tree: RBTree::new(),
             next: 0,
@@ -63,9 +64,9 @@ impl Tally {
         let this = Self {
             count: AtomicU32::new(0),
             retired: AtomicBool::new(false),
-            members: Guarded::new(members, GFP_ATOMIC)?,
+            members: Guarded::new(members, flags)?,
         };
-        Ok(Arc::new(this, GFP_ATOMIC)?)
+        Ok(Arc::new(this, flags)?)
     }
 
     /// How many are counted.

@@ -10,6 +10,7 @@ import time
 
 import events as e
 import helpers as h
+import nft
 import replay
 import rules as r
 import world as w
@@ -469,6 +470,24 @@ def test_masks_of_rules(tracker):
         world.firewall("conntrack -D -p udp")
         w.check_equal(told(listener), [], "told where nobody listened")
         r.restore("iptables-legacy", raw=[])
+
+
+def test_masks_of_nft(tracker):
+    """nft's ct event: which of a connection's events are told, as a rule says when it begins."""
+    with e.world(tracker) as world:
+        nft.load(nft.table(nft.chain(["udp dport 53 ct event set new,destroy", "udp dport 54 ct event set reply"], "prerouting")))
+        nft.check_comes_back()
+        for setting in (1, 2, 0):
+            w.setting("events", setting)
+            listener = e.Listener(world, e.NEW, e.UPDATE, e.DESTROY)
+            for sport, dport in ((1000, 53), (1001, 54), (1003, 56)):
+                exchange(world, sport, dport)
+            world.firewall("conntrack -D -p udp")
+            expected = [(1000, "destroy"), (1000, "new"), (1001, "update")]
+            if setting:
+                expected += [(1003, "destroy"), (1003, "new"), (1003, "update")]
+            w.check_equal(sorted(told(listener)), expected, f"told with nf_conntrack_events={setting}")
+            listener.socket.close()
 
 
 def test_mask_of_expectations(tracker):

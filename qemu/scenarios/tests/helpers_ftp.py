@@ -4,6 +4,7 @@
 import itertools
 
 import helpers as h
+import nft
 import world as w
 
 FILES = h.PLACE / "ftp"
@@ -117,6 +118,21 @@ def test_sending_to_a_server_inside(tracker):
             h.check_same_file(UPLOADS / "-".join(map(str, mode)), file, f"{mode} to a server inside")
         for family in (4, 6):
             site.check_counts(family, RELATED=4, dropped=0)
+
+
+def test_rules_of_nft(tracker):
+    """The same at a firewall of nft's own rules, which load the helper."""
+    rules = [f"ct state {state} counter accept" for state in ("established", "related", "new tcp dport 21")]
+    with h.site(tracker, None, "tcp", 21) as site:
+        file = h.random_file(FILES / "file", 100_000)
+        vsftpd(site)
+        nft.load(nft.table('ct helper f { type "ftp" protocol tcp; }\n', nft.chain(['tcp dport 21 ct helper set "f"'], "prerouting"),
+                           nft.chain([*rules, "counter drop"])))
+        running = [(mode, fetch(site, *mode, "file", h.PLACE / "-".join(map(str, mode)))) for mode in MODES]
+        for mode, client in running:
+            check_done(client, f"{mode} with rules of nft")
+            h.check_same_file(h.PLACE / "-".join(map(str, mode)), file, f"{mode} with rules of nft")
+        w.check_equal([packets for _, packets in nft.counted()][2:], [8, 8, 0], "what is related, new, and dropped")
 
 
 def test_ten_at_once(tracker):

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import netlink as n
+import nft
 import world as w
 
 DEBUG = Path("/sys/kernel/debug")
@@ -98,9 +99,9 @@ def test_loading(tracker):
 def test_loading_what_stands_on_it(tracker):
     """The same of the modules that stand on the core."""
     w.sh("rmmod ip_conntrack_netlink", check=False)
-    w.sh("modprobe x_tables")
+    w.sh("modprobe x_tables; modprobe nf_tables")
     with refusing(0):
-        for name in ("ip_conntrack_netlink", "ip_conntrack_ftp", "ipt_connlimit", "ip6t_CT"):
+        for name in ("ip_conntrack_netlink", "ip_conntrack_ftp", "ipt_connlimit", "ip6t_CT", "nft_expr_connlimit", "nft_obj_3"):
             refused_one_by_one(name, lambda name=name: w.sh(f"rmmod {name}"))
 
 
@@ -176,6 +177,34 @@ def test_requests(tracker):
             w.check_equal(world.lines("sport=5"), [], "what has ended")
             w.check_equal(s.outcome(*requests["new"]), [], "new, once more")
             w.check_equal(len(world.lines("sport=5")), 1, "connections")
+
+
+@w.ours_only
+@w.needs(SLAB)
+def test_rules_of_nft(tracker):
+    """The same of what nftables' rules are made of; all of it can go afterwards."""
+    tracker.helper("ftp")
+    parts = {
+        "ct label": lambda batches, _: batches.rule("ip", "ct", n.be32(2, 13), n.be32(1, 1)),
+        "ct count": lambda batches, _: batches.rule("ip", "connlimit", n.be32(1, 5)),
+        "ct helper": lambda batches, nth: batches.object("ip", 3, f"helper{nth}", n.attr(1, b"ftp\0"), n.u8(3, 6)),
+        "ct timeout": lambda batches, nth: batches.object("ip", 7, f"timeout{nth}", n.u8(2, 17), n.attr(3, [n.be32(1, 7)])),
+    }
+    with w.World(tracker):
+        nft.load(nft.table("chain c { }\n", family="ip"))
+        for title, make in parts.items():
+            with n.Socket() as first:
+                w.check_equal(make(nft.Batches(first), 0), "made", title)
+            with refusing(0):
+                for nth in itertools.count(1):
+                    with n.Socket() as one:
+                        one.socket.settimeout(2)
+                        result, so_many = refused(nth, lambda one=one, make=make, nth=nth: make(nft.Batches(one), nth))
+                    if not so_many:
+                        break
+            w.check_equal(result, "made", f"{title}, with memory")
+            print(f"    {title}: {nth - 1} demands for memory", flush=True)
+        nft.load("flush ruleset")
 
 
 @w.ours_only

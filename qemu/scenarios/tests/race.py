@@ -4,9 +4,11 @@
 import itertools
 import os
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import Barrier, Process, Queue
+from pathlib import Path
 
+import nft
 import replay
 import world as w
 
@@ -70,6 +72,18 @@ def flood(number, barrier, until):
     return sent
 
 
+def all_over():
+    """Whether no entry is left. Asked by each CPU, which is busy for a while: an idle one is not woken to look what is over."""
+    cpus = range(os.cpu_count())
+    for cpu in cpus:
+        os.sched_setaffinity(0, {cpu})
+        until = time.monotonic() + 0.02
+        while time.monotonic() < until:
+            left = replay.entries()
+    os.sched_setaffinity(0, cpus)
+    return left == 0
+
+
 def test_entries_come_and_go_under_a_flood(tracker):
     """CVE-2025-38472: an entry that is found while it goes into the table, or comes out of it, and its memory used
     anew at once. FLOOD=seconds."""
@@ -77,8 +91,51 @@ def test_entries_come_and_go_under_a_flood(tracker):
         w.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1 net.netfilter.nf_conntrack_udp_timeout_stream=1")
         sent = sum(race(flood, time.monotonic() + float(os.environ.get("FLOOD", "6"))))
         w.check(replay.entries() <= 64, "more entries than flows")
-        w.wait_until(lambda: replay.entries() == 0, 90, "the entries' end")
+        w.wait_until(all_over, 90, "the entries' end")
         print(f"    {sent} packets", flush=True)
+
+
+# All that rules of nft can do to a connection.
+RULES = nft.table(
+    "ct timeout u { protocol udp; policy = { unreplied : 1, replied : 1 }; }\n", 'ct helper f { type "tftp" protocol udp; }\n',
+    "set s { type inet_service; size 1000; flags dynamic; }\n",
+    nft.chain(["udp sport 1-16 ct zone set udp sport map { 1 : 1, 2 : 2, 3 : 3 }", "udp sport 17-20 notrack"], "prerouting", "raw"),
+    nft.chain(['udp dport 9 ct timeout set "u"', 'udp dport 9 ct helper set "f"', "ct event set new,destroy", "ct mark set 1", "ct label set 3",
+               "ct count over 10", "add @s { udp sport ct count over 1 }", "ct original packets > 3", 'ct helper "tftp"'], "prerouting", name="mangle"),
+    family="ip")
+RULES_FILE = Path("/tmp/rules.nft")
+
+
+def change_rules(until):
+    """Makes rules and ends them, again and again; how often."""
+    rounds = 0
+    while time.monotonic() < until:
+        w.sh(f"nft -f {RULES_FILE}; nft flush ruleset")
+        rounds += 1
+    return rounds
+
+
+def yielding_flood(number, barrier, until):
+    """The same flood, by one who lets others go first."""
+    os.nice(15)
+    return flood(number, barrier, until)
+
+
+def test_rules_of_nft_come_and_go_under_a_flood(tracker):
+    """Objects, expressions and elements of sets go while packets are in them, and connections that have what they gave.
+    FLOOD=seconds."""
+    with replay.loaded(), w.World(tracker):
+        tracker.helper("tftp")
+        with w.inside("firewall"):
+            w.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1 net.netfilter.nf_conntrack_udp_timeout_stream=1")
+            RULES_FILE.write_text(RULES)
+            change_rules(time.monotonic() + 0.01)  # Modules are loaded.
+            until = time.monotonic() + float(os.environ.get("FLOOD", "6"))
+            with ThreadPoolExecutor(1) as changer:
+                rounds = changer.submit(change_rules, until)
+                sent = sum(race(yielding_flood, until))
+                print(f"    {sent} packets while rules came and went {rounds.result()} times", flush=True)
+            w.wait_until(all_over, 90, "the entries' end")
 
 
 def test_what_is_dropped_leaves_no_entry(tracker):

@@ -156,6 +156,8 @@ pub enum Form {
     Be32,
     /// A text with its end, of at most so many bytes before it; zero for any.
     Text(u16),
+    /// A text with or without its end, not nothing at all, of at most so many bytes before it.
+    Name(u16),
     /// Attributes.
     Nested,
     /// It may not be there.
@@ -309,6 +311,11 @@ impl Rule {
             Form::U16 => len >= 2,
             Form::U32 | Form::Be32 => len >= 4,
             Form::Text(most) => return check_text(attribute.value(), usize::from(most)),
+            Form::Name(most) => {
+                let value = attribute.value();
+                let text = value.strip_suffix(&[0]).unwrap_or(value);
+                !value.is_empty() && text.len() <= usize::from(most)
+            }
             Form::Nested => len == 0 || len >= HEADER,
             Form::Refused => return Err(Error::Invalid),
         };

@@ -44,6 +44,10 @@ pub enum Error {
     TooMany,
     /// There is no memory for it (ENOMEM).
     NoMemory,
+    /// Nobody knows what an address of this family is (EAFNOSUPPORT).
+    Family,
+    /// Packets of this family are not tracked (EPROTO).
+    Untracked,
 }
 
 /// What this kernel knows, by its configuration: requests for the rest are refused.
@@ -53,6 +57,8 @@ pub struct Support {
     pub zones: bool,
     /// Firewall marks of connections.
     pub marks: bool,
+    /// Their security marks.
+    pub secmarks: bool,
     /// Labels.
     pub labels: bool,
 }

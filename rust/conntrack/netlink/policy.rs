@@ -248,9 +248,20 @@ impl Protocol {
         Ok(())
     }
 
-    /// Writes its timeouts.
-    fn write(self, out: &mut Writer<'_>, timeouts: &Timeouts, hz: u32) -> Written {
-        out.nest(kind::DATA, |out| {
+    /// How long a connection lives after its first packet.
+    #[must_use]
+    pub fn first(self, of: &Timeouts) -> Ticks {
+        let first = self.timeouts(of).next();
+        first.map_or_else(Ticks::default, |(_, setting)| setting.get())
+    }
+
+    /// Writes its timeouts as an attribute of the number `kind`.
+    ///
+    /// # Errors
+    ///
+    /// [`super::write::NoRoom`].
+    pub fn write(self, kind: u16, out: &mut Writer<'_>, timeouts: &Timeouts, hz: u32) -> Written {
+        out.nest(kind, |out| {
             self.timeouts(timeouts)
                 .try_for_each(|(kind, setting)| out.be32(kind, setting.get().as_secs(hz)))
         })
@@ -340,6 +351,8 @@ impl Shown<'_> {
         if let Some((_, uses)) = self.named {
             out.be32(kind::USE, uses)?;
         }
-        self.scope.protocol.write(out, self.timeouts, hz)
+        self.scope
+            .protocol
+            .write(kind::DATA, out, self.timeouts, hz)
     }
 }

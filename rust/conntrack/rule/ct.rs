@@ -124,17 +124,11 @@ impl Common {
         };
         Ok(Action::Template(Template {
             zone: self.zone(),
-            events: (self.events != [0; 2]).then(|| self.events.map(events)),
+            events: (self.events != [0; 2]).then(|| self.events.map(Events::from_word)),
             helper: name(&self.helper)?,
             timeouts: name(timeouts)?,
         }))
     }
-}
-
-/// A set of events; of its bits as many count as there are events.
-fn events(bits: u32) -> Events {
-    let [low, high, ..] = bits.to_le_bytes();
-    Events::from_bits(u16::from_le_bytes([low, high]))
 }
 
 impl Rule for Revision0 {

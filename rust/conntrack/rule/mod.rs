@@ -13,6 +13,7 @@ pub mod connmark;
 pub mod conntrack;
 pub mod ct;
 pub mod helper;
+pub mod nftables;
 pub mod secmark;
 pub mod state;
 

@@ -33,15 +33,21 @@ impl State {
     /// The bit of UNTRACKED; another than in the match `conntrack`.
     const UNTRACKED: u32 = 1 << 6;
 
+    /// The bit of what a packet is; nf_tables has the same (NF_CT_STATE_BIT and its like).
+    #[inline]
+    #[must_use]
+    pub fn bit(seen: Seen<CtInfo>) -> u32 {
+        match seen {
+            Seen::Invalid => u32::from(INVALID),
+            Seen::Untracked => Self::UNTRACKED,
+            Seen::Flow(ctinfo) => u32::from(of(ctinfo)),
+        }
+    }
+
     /// Whether a packet is in one of the states.
     #[inline]
     #[must_use]
     pub fn matches(&self, seen: Seen<CtInfo>) -> bool {
-        let bit = match seen {
-            Seen::Invalid => u32::from(INVALID),
-            Seen::Untracked => Self::UNTRACKED,
-            Seen::Flow(ctinfo) => u32::from(of(ctinfo)),
-        };
-        self.states & bit != 0
+        self.states & Self::bit(seen) != 0
     }
 }

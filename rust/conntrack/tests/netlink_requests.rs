@@ -23,11 +23,13 @@ use proptest::prelude::*;
 const ALL: Support = Support {
     zones: true,
     marks: true,
+    secmarks: true,
     labels: true,
 };
 const NONE: Support = Support {
     zones: false,
     marks: false,
+    secmarks: false,
     labels: false,
 };
 const V4: u8 = 2;

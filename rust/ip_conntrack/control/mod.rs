@@ -38,6 +38,7 @@ pub use crate::{
 pub const SUPPORT: Support = Support {
     zones: Conn::HAS_ZONES,
     marks: Conn::HAS_MARKS,
+    secmarks: Conn::HAS_SECMARKS,
     labels: Labels::SUPPORTED,
 };
 

@@ -20,14 +20,15 @@ use conntrack::{
     zone::Zone,
 };
 use kernel::{
+    alloc::Flags,
     cpu::CpuId,
     prelude::*,
     rbtree::{Entry, RBTree, RBTreeNodeReservation},
     sync::Arc,
 };
 use netfilter::{
-    xtables::{Match, Packet, Part, Place},
-    Attached, Conn, Guarded, Net, ReadSide, Tally, Window,
+    xtables::{Match, Part, Place},
+    Attached, Conn, Guarded, Net, Packet, ReadSide, Tally, Window,
 };
 use rcu_table::Ref;
 
@@ -60,14 +61,14 @@ struct Slot {
 }
 
 /// The count of an address.
-struct Count {
+pub(super) struct Count {
     tally: Arc<Tally>,
     /// How many are working with it: it stays in its slot.
     users: AtomicU32,
 }
 
 /// A count that somebody is working with.
-struct InUse(Arc<Count>);
+pub(super) struct InUse(Arc<Count>);
 
 impl Deref for InUse {
     type Target = Arc<Tally>;
@@ -84,14 +85,26 @@ impl Drop for InUse {
 }
 
 impl Count {
-    /// Called with the slot locked, so that it stays there.
-    fn take(this: &Arc<Self>) -> InUse {
+    /// Nothing is counted yet.
+    pub(super) fn new(flags: Flags) -> Result<Arc<Self>> {
+        let tally = Tally::new(flags)?;
+        let users = AtomicU32::new(0);
+        Ok(Arc::new(Self { tally, users }, flags)?)
+    }
+
+    /// Whoever has it counts no more: connections that are in it forget it.
+    pub(super) fn retire(&self) {
+        self.tally.retire();
+    }
+
+    /// In a slot: called with that locked, so that it stays there.
+    pub(super) fn take(this: &Arc<Self>) -> InUse {
         this.users.fetch_add(1, Ordering::Relaxed);
         InUse(this.clone())
     }
 
-    /// Called with the slot locked: whether it can go.
-    fn is_idle(&self) -> bool {
+    /// In a slot: called with that locked. Whether it can go.
+    pub(super) fn is_idle(&self) -> bool {
         self.users.load(Ordering::Acquire) == 0 && self.tally.count() == 0
     }
 }
@@ -125,7 +138,7 @@ impl Limit {
         }
         Ok(Self {
             slots,
-            early: Early::new()?,
+            early: Early::new(GFP_KERNEL)?,
         })
     }
 
@@ -149,9 +162,7 @@ impl Limit {
             return known;
         }
         let room = RBTreeNodeReservation::new(GFP_ATOMIC).ok()?;
-        let tally = Tally::new().ok()?;
-        let users = AtomicU32::new(0);
-        let new = Arc::new(Count { tally, users }, GFP_ATOMIC).ok()?;
+        let new = Count::new(GFP_ATOMIC).ok()?;
         Some(slot.with(|slot| {
             let count = match slot.counts.entry(key) {
                 Entry::Occupied(known) => Count::take(known.get()),
@@ -168,7 +179,7 @@ impl Drop for Limit {
         for slot in &self.slots {
             slot.with(|slot| {
                 for count in slot.counts.values() {
-                    count.tally.retire();
+                    count.retire();
                 }
             });
         }
@@ -177,7 +188,7 @@ impl Drop for Limit {
 
 /// Packets that a rule has counted before their connections were there: in the table raw, which
 /// is asked before the tracker. Who comes next looks what has become of them.
-struct Early {
+pub(super) struct Early {
     list: KBox<Guarded<KVec<Waiting>>>,
     /// How many there are.
     count: AtomicU32,
@@ -226,31 +237,37 @@ fn this_cpu() -> u32 {
 impl Early {
     /// How many may wait.
     const MOST: usize = 64;
+    /// How many there is room for at first: most rules never need more.
+    const FIRST: usize = 4;
     /// How many are looked after for each packet: more than come.
     const STEPS: usize = 8;
 
-    fn new() -> Result<Self> {
+    pub(super) fn new(flags: Flags) -> Result<Self> {
         Ok(Self {
-            list: Guarded::new(KVec::new(), GFP_KERNEL)?,
+            list: Guarded::new(KVec::new(), flags)?,
             count: AtomicU32::new(0),
         })
     }
 
     /// Has one wait; `false` where there is no memory.
     fn push(&self, waiting: Waiting) -> bool {
-        // Most rules never need the list.
+        let (len, most) = self.list.with(|list| (list.len(), list.capacity()));
         let mut room = KVec::new();
-        if self.list.with(|list| list.capacity() == 0) {
-            let Ok(first) = KVec::with_capacity(Self::MOST, GFP_ATOMIC) else {
-                return false;
-            };
-            room = first;
+        if len == most && most < Self::MOST {
+            let more = most.saturating_mul(2).clamp(Self::FIRST, Self::MOST);
+            match KVec::with_capacity(more, GFP_ATOMIC) {
+                Ok(more) => room = more,
+                Err(_) if most == 0 => return false,
+                Err(_) => {} // The first of them gives way.
+            }
         }
         let gone = self.list.with(|list| {
-            if list.capacity() == 0 {
-                core::mem::swap(list, &mut room);
+            if room.capacity() > list.capacity() {
+                for one in core::mem::replace(list, room) {
+                    let _ = list.push_within_capacity(one);
+                }
             }
-            let gone = if list.len() >= Self::MOST {
+            let gone = if list.len() >= list.capacity().min(Self::MOST) {
                 list.remove(0).ok()
             } else {
                 None
@@ -277,7 +294,7 @@ impl Early {
     }
 
     /// Looks what has become of those who have waited longest.
-    fn settle(&self, net: &Net<Namespace>, read: ReadSide<'_>) {
+    pub(super) fn settle(&self, net: &Net<Namespace>, read: ReadSide<'_>) {
         for _ in 0..Self::STEPS {
             if self.count.load(Ordering::Relaxed) == 0 {
                 return;
@@ -303,22 +320,37 @@ fn find(net: &Net<Namespace>, zone: Zone, tuple: &Tuple, read: ReadSide<'_>) -> 
     Some(shared.find(net, zone, tuple, read)?.0)
 }
 
-/// How many connections the address of a packet has, that of the packet included; `None` where
-/// nobody can tell.
-fn connections(rule: &connlimit::Connlimit, limit: &Limit, packet: &Packet<'_>) -> Option<u32> {
+/// Which connections a rule counts that are long open when it meets them first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LongOpen {
+    /// None.
+    None,
+    /// The first of those with an address.
+    First,
+}
+
+/// How many connections are in the count of a packet, that of the packet included; `None` where nobody can tell.
+/// `of` finds the count of a zone and of addresses; `is_above` tells whether more are counted than a rule lets pass.
+pub(super) fn connections(
+    packet: &Packet<'_>,
+    early: &Early,
+    long_open: LongOpen,
+    is_above: impl Fn(u32) -> bool,
+    of: impl FnOnce(Zone, [[u32; 4]; 2]) -> Option<InUse>,
+) -> Option<u32> {
     let net = packet.net::<Namespace>()?;
     let family = packet.family()?;
     let mut window = Window::new();
     let bytes = packet.skb.bytes(&mut window);
-    let [src, dst] = packet::addresses_of(family, bytes)?;
+    let addresses = packet::addresses_of(family, bytes)?;
     let attached = packet.skb.attached();
     let zone = match attached {
         Attached::Conn(conn, _) => conn.zone(),
         Attached::Template(template) => template.zone().of_mark(packet.skb.mark()),
         Attached::None | Attached::Untracked => Zone::DEFAULT,
     };
-    limit.early.settle(net, packet.read);
-    let count = limit.count((zone.number(), rule.key(src, dst)))?;
+    early.settle(net, packet.read);
+    let count = of(zone, addresses)?;
     let known = match packet.skb.conn() {
         Some((conn, _)) => Ok(conn),
         None => {
@@ -328,34 +360,35 @@ fn connections(rule: &connlimit::Connlimit, limit: &Limit, packet: &Packet<'_>) 
     };
     match known {
         Ok(conn) => {
-            add(&conn, &count)?;
-            Some(settled(net, rule, &count))
+            add(&conn, &count, long_open)?;
+            Some(settled(net, is_above, &count))
         }
         Err(tuple) => {
             let waiting = Waiting::new(tuple, zone, count);
-            let connections = settled(net, rule, &waiting.count);
-            limit.early.push(waiting).then_some(connections)
+            let connections = settled(net, is_above, &waiting.count);
+            early.push(waiting).then_some(connections)
         }
     }
 }
 
-/// How many are counted; at least that which the packet is of, be it over.
-fn settled(net: &Net<Namespace>, rule: &connlimit::Connlimit, count: &Tally) -> u32 {
-    if rule.is_above(count.count()) {
+/// How many are counted.
+fn settled(net: &Net<Namespace>, is_above: impl Fn(u32) -> bool, count: &Tally) -> u32 {
+    if is_above(count.count()) {
         // The time of some may be over, and nobody has looked at them since.
         for conn in count.expired(netfilter::now()).iter().flatten() {
             net.tracker().shared.kill(conn);
         }
     }
-    count.count().max(1)
+    count.count()
 }
 
 /// Counts a connection, unless it was there before its count; `None` where there is no memory.
-fn add(conn: &Ref<Conn>, count: &Arc<Tally>) -> Option<()> {
+fn add(conn: &Ref<Conn>, count: &Arc<Tally>, long_open: LongOpen) -> Option<()> {
     let status = conn.status();
     let confirmed = status.contains(Status::CONFIRMED);
-    if confirmed && status.contains(Status::ASSURED) && count.count() != 0 {
-        // As with stock, a rule that is new counts but the first of those that are long open.
+    let is_first = long_open == LongOpen::First && count.count() == 0;
+    if confirmed && status.contains(Status::ASSURED) && !is_first {
+        // As with stock, which wants to be told of connections when they begin.
         return Some(());
     }
     if !Conn::count_in(conn, count) {
@@ -381,8 +414,13 @@ impl Part for Connlimit {
 
 impl Match for Connlimit {
     fn matches(rule: &Self::Rule, limit: &Limit, packet: &Packet<'_>) -> Answer {
-        match connections(rule, limit, packet) {
-            Some(connections) => rule.matches(connections).into(),
+        let of = |zone: Zone, [src, dst]: [[u32; 4]; 2]| {
+            limit.count((zone.number(), rule.key(src, dst)))
+        };
+        let is_above = |count| rule.is_above(count);
+        match connections(packet, &limit.early, LongOpen::First, is_above, of) {
+            // The packet's own counts, be it over.
+            Some(connections) => rule.matches(connections.max(1)).into(),
             None => Answer::Drop,
         }
     }

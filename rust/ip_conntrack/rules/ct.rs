@@ -19,6 +19,7 @@ use netfilter::{
 };
 use rcu_table::Ref;
 
+use super::set_untracked;
 use crate::{
     helpers,
     namespace::{Namespace, NAMESPACES},
@@ -100,7 +101,8 @@ fn template(wish: &Template<'_>, place: &Place<'_>) -> Result<Kept, Refused> {
 fn timeouts(name: &[u8], place: &Place<'_>) -> Result<Share, Refused> {
     let protocol = place.protocol.ok_or(Refused::NoProtocolOfTimeouts)?;
     place
-        .with_net::<Namespace, _>(|net| policies::for_rule(net, name, place.family, protocol))
+        .home
+        .with::<Namespace, _>(|net, _| policies::for_rule(net, name, place.family, protocol))
         .unwrap_or(Err(Refused::NoTimeouts))
 }
 
@@ -122,8 +124,6 @@ impl Target for NoTrack {
     const TABLE: Option<&'static CStr> = Some(c"raw");
 
     fn apply(_: &Self::Rule, (): &(), skb: &mut Skb) {
-        if matches!(skb.attached(), Attached::None) {
-            skb.set_untracked();
-        }
+        set_untracked(skb);
     }
 }

@@ -16,20 +16,20 @@ use conntrack::{
     },
 };
 use netfilter::{
-    xtables::{Match, Packet, Part, Place, Target},
-    Conn, Labels, Skb,
+    xtables::{Match, Part, Place, Target},
+    Conn, Home, Labels, Packet, Skb,
 };
 
 use super::conn;
 use crate::namespace::Namespace;
 
 /// A mark, zero where the kernel has none of this kind.
-fn read(mark: Option<&AtomicU32>) -> u32 {
+pub(super) fn read(mark: Option<&AtomicU32>) -> u32 {
     mark.map_or(0, |mark| mark.load(Ordering::Relaxed))
 }
 
 /// Changes a mark; whether it was another before.
-fn write(mark: Option<&AtomicU32>, value: u32) -> bool {
+pub(super) fn write(mark: Option<&AtomicU32>, value: u32) -> bool {
     mark.is_some_and(|mark| {
         let changes = mark.load(Ordering::Relaxed) != value;
         if changes {
@@ -136,17 +136,23 @@ impl Part for Connlabel {
 
     /// From here on new connections can have labels.
     fn check(_: &Self::Rule, place: &Place<'_>) -> Result<(), Refused> {
-        count_users(place, |users| users.fetch_add(1, Ordering::Relaxed));
+        use_labels(&place.home);
         Ok(())
     }
 
     fn gone(place: &Place<'_>) {
-        count_users(place, |users| users.fetch_sub(1, Ordering::Relaxed));
+        forget_labels(&place.home);
     }
 }
 
-fn count_users(place: &Place<'_>, f: impl FnOnce(&AtomicU32) -> u32) {
-    place.with_net::<Namespace, _>(|net| f(&net.tracker().labels_used));
+/// From here on new connections of a namespace can have labels: one more rule is about them.
+pub(super) fn use_labels(home: &Home<'_>) {
+    home.with::<Namespace, _>(|net, _| net.tracker().labels_used.fetch_add(1, Ordering::Relaxed));
+}
+
+/// One rule fewer is about labels.
+pub(super) fn forget_labels(home: &Home<'_>) {
+    home.with::<Namespace, _>(|net, _| net.tracker().labels_used.fetch_sub(1, Ordering::Relaxed));
 }
 
 impl Match for Connlabel {

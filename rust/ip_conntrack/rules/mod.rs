@@ -7,6 +7,7 @@
 mod connlimit;
 mod ct;
 mod marks;
+pub mod nftables;
 mod states;
 mod traffic;
 
@@ -29,12 +30,17 @@ fn conn(skb: &Skb) -> Option<&Conn> {
     }
 }
 
-/// A module that x_tables asks for by name, with what it registers.
-///
-/// Not by an alias: of an alias with two owners modprobe loads both, and the other owner is stock.
+/// A packet is not to be tracked. What was seen before (loopback), or has met another rule, is left as it is.
+fn set_untracked(skb: &mut Skb) {
+    if matches!(skb.attached(), Attached::None) {
+        skb.set_untracked();
+    }
+}
+
+/// A module that registers something while it is loaded: of type `$registered`, made by `$new` of the module.
 #[macro_export]
-macro_rules! xtables_module {
-    ($name:tt, $description:tt, $family:ident, $kind:ident, $of:ident, [$($what:ty),+]) => {
+macro_rules! edge_module {
+    ($name:tt, $description:tt, $registered:ty, $new:expr) => {
         use kernel::prelude::*;
 
         module! {
@@ -46,21 +52,46 @@ macro_rules! xtables_module {
         }
 
         struct Edge {
-            _registered: netfilter::xtables::Registered<
-                netfilter::xtables::$kind,
-                { [$(stringify!($what)),+].len() },
-            >,
+            _registered: $registered,
         }
 
         impl kernel::Module for Edge {
             fn init(module: &'static ThisModule) -> Result<Self> {
-                let family = conntrack::tuple::Family::$family;
                 Ok(Self {
-                    _registered: netfilter::xtables::Registered::new([
-                        $(netfilter::xtables::$of::<$what>(module, family)),+
-                    ])?,
+                    _registered: ($new)(module)?,
                 })
             }
         }
+    };
+}
+
+/// A module that x_tables asks for by name, with what it registers.
+///
+/// Not by an alias: of an alias with two owners modprobe loads both, and the other owner is stock.
+#[macro_export]
+macro_rules! xtables_module {
+    ($name:tt, $description:tt, $family:ident, $kind:ident, $of:ident, [$($what:ty),+]) => {
+        $crate::edge_module!(
+            $name,
+            $description,
+            netfilter::xtables::Registered<
+                netfilter::xtables::$kind,
+                { [$(stringify!($what)),+].len() },
+            >,
+            |module| {
+                let family = conntrack::tuple::Family::$family;
+                netfilter::xtables::Registered::new([
+                    $(netfilter::xtables::$of::<$what>(module, family)),+
+                ])
+            }
+        );
+    };
+}
+
+/// A module that nf_tables asks for by name ("nft-expr-ct", "nft-obj-3"), with what it registers; by no alias, either.
+#[macro_export]
+macro_rules! nftables_module {
+    ($name:tt, $description:tt, $registered:ty) => {
+        $crate::edge_module!($name, $description, $registered, <$registered>::new);
     };
 }

@@ -11,11 +11,12 @@ use conntrack::{
         helper, state, Answer, Refused, Seen,
     },
     status::Status,
+    time::Ticks,
     tuple::Direction,
 };
 use netfilter::{
-    xtables::{Match, Packet, Part, Place},
-    Attached, Conn, Skb, HZ,
+    xtables::{Match, Part, Place},
+    Attached, Conn, Packet, Skb, HZ,
 };
 
 use super::conn;
@@ -52,19 +53,20 @@ impl<R: Revision> Match for Conntrack<R> {
             tuples: [Direction::Original, Direction::Reply].map(|at| conn.tuple(at)),
             status: conn.status(),
         });
-        rule.matches(seen, || conn(packet.skb).map_or(0, remaining))
-            .into()
+        rule.matches(seen, || {
+            conn(packet.skb).map_or(0, |conn| left(conn).as_secs(HZ))
+        })
+        .into()
     }
 }
 
-/// The time that a connection has left, in seconds; none before it is confirmed, for then it has
-/// not begun.
-fn remaining(conn: &Conn) -> u32 {
+/// The time that a connection has left; none before it is confirmed, for then it has not begun.
+pub(super) fn left(conn: &Conn) -> Ticks {
     if !conn.status().contains(Status::CONFIRMED) {
-        return 0;
+        return Ticks::default();
     }
     let left = conn.expires().remaining(netfilter::now());
-    left.unwrap_or_default().as_secs(HZ)
+    left.unwrap_or_default()
 }
 
 /// The match `state`.
@@ -109,7 +111,7 @@ impl Match for Helper {
 }
 
 /// The name of the helper that has announced a connection.
-fn announced_by(conn: &Conn) -> Option<&[u8]> {
+pub(super) fn announced_by(conn: &Conn) -> Option<&[u8]> {
     let helper = conn.master()?.session()?.helper();
     helper.is_alive().then(|| helper.name())
 }

@@ -11,12 +11,25 @@ use conntrack::{
 };
 use kernel::prelude::*;
 use netfilter::{
-    xtables::{self, Match, Packet, Part, Place},
-    Account, Conn, Window,
+    xtables::{self, Match, Part, Place},
+    Account, Conn, Net, Packet, Window,
 };
 
 use super::conn;
 use crate::namespace::Namespace;
+
+/// New connections of a namespace are counted from here on, for a rule that means nothing otherwise.
+pub(super) fn count_from_now_on(net: &Net<Namespace>) {
+    let wanted = &net.tracker().wanted;
+    if !wanted.acct() {
+        if !netfilter::limited() {
+            pr_warn!(
+                "a rule asks how much connections carry: nf_conntrack_acct is 1 from here on\n"
+            );
+        }
+        wanted.set_acct(true);
+    }
+}
 
 /// The match `connbytes`.
 pub struct Connbytes;
@@ -29,15 +42,9 @@ impl Part for Connbytes {
 
     /// It means nothing unless connections are counted, so from here on new ones are.
     fn check(_: &Self::Rule, place: &Place<'_>) -> Result<(), Refused> {
-        place.with_net::<Namespace, _>(|net| {
-            let wanted = &net.tracker().wanted;
-            if !wanted.acct() {
-                if !netfilter::limited() {
-                    pr_warn!("connbytes: nf_conntrack_acct is 1 from here on\n");
-                }
-                wanted.set_acct(true);
-            }
-        });
+        place
+            .home
+            .with::<Namespace, _>(|net, _| count_from_now_on(net));
         Ok(())
     }
 }

@@ -41,7 +41,8 @@ impl Conn {
             conn.uncount();
             NonNull::from(conn.census())
         });
-        if status.contains(Status::CONFIRMED) {
+        // (A template is in no table: only packets and rules that count lead to it.)
+        if status.contains(Status::CONFIRMED) && !template {
             if conn.extension().is_none() {
                 // SAFETY: nobody has a reference, and this happens once.
                 unsafe { Self::free_later(this) };

@@ -6,6 +6,7 @@
 //! connection begins with that structure up to its member `proto`; what follows is ours.
 
 mod account;
+mod begun;
 mod end;
 mod features;
 mod new;
@@ -45,6 +46,7 @@ use crate::{
 
 pub use self::{
     account::Account,
+    begun::Begun,
     features::Features,
     new::{NewConn, Templates},
     state::{Change, StateGuard},
@@ -76,8 +78,8 @@ const _: () = assert!(size_of::<raw::nf_conntrack_zone>() == size_of::<Zone>());
 /// - The prefix is a valid `struct nf_conn` up to `proto`: count, lock, tuples, status, namespace,
 ///   zone. But `master`, which only code of the stock tracker reads, is two words of the state.
 /// - The tuples, the zone, the extension and the features are not written after the connection was
-///   made, and go with its memory: after the last reference, and where readers could have met it a
-///   grace period later.
+///   made, or else while nobody else can come to it ([`Begun`]), and go with its memory: after the last
+///   reference, and where readers could have met it a grace period later.
 /// - `ext` is null, or an [`Extension`] that the connection owns.
 /// - With `BEHIND` among its bits it is the begin of a [`Counted`]. Else, with an account among its
 ///   features, its state is no more than a word, and the account is where the rest of another would be.
@@ -266,6 +268,9 @@ impl Conn {
     /// Whether the kernel has marks of connections.
     pub const HAS_MARKS: bool = cfg!(CONFIG_NF_CONNTRACK_MARK);
 
+    /// Whether the kernel has security marks of connections.
+    pub const HAS_SECMARKS: bool = cfg!(CONFIG_NF_CONNTRACK_SECMARK);
+
     /// Whether the kernel has zones.
     pub const HAS_ZONES: bool = cfg!(CONFIG_NF_CONNTRACK_ZONES);
 
@@ -274,6 +279,12 @@ impl Conn {
     pub fn extension(&self) -> Option<&Extension> {
         // SAFETY: null, or owned for as long as this has memory (invariant).
         unsafe { (*self.head()).ext.cast::<Extension>().as_ref() }
+    }
+
+    /// Where the extension hangs.
+    fn extension_place(&self) -> *mut *mut Extension {
+        // SAFETY: a field of the prefix.
+        unsafe { (&raw mut (*self.head()).ext).cast() }
     }
 
     /// By how much its sequence numbers are shifted, if a user has said so.

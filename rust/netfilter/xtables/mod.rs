@@ -8,18 +8,17 @@
 mod register;
 mod shims;
 
-use core::{ffi::CStr, ptr::NonNull};
+use core::ffi::CStr;
 
 use conntrack::{
     rule::{Answer, Refused, Rule},
     tuple::Family,
 };
-use kernel::{error::code, prelude::*, sync::rcu};
+use kernel::{error::code, prelude::*};
 
 use crate::{
     log::limited,
-    namespace::{Net, Tracker},
-    rcu::ReadSide,
+    rule::{Home, Packet},
     skb::Skb,
 };
 
@@ -73,42 +72,8 @@ pub struct Place<'a> {
     pub protocol: Option<u8>,
     /// The name of its table; empty when the rule goes.
     pub table: &'a CStr,
-    net: NonNull<raw::net>,
-}
-
-impl Place<'_> {
-    /// What `f` makes of the rule's namespace; `None` where that is not tracked, or no more.
-    pub fn with_net<T: Tracker, R>(&self, f: impl FnOnce(&Net<T>) -> R) -> Option<R> {
-        let guard = rcu::read_lock();
-        // SAFETY: a rule's namespace lives as long as the rule.
-        let net = unsafe { T::namespaces().get(self.net, ReadSide::of(&guard)) }?;
-        Some(f(net))
-    }
-}
-
-/// A packet that a match looks at.
-#[derive(Clone, Copy)]
-pub struct Packet<'a> {
-    /// The packet.
-    pub skb: &'a Skb,
-    /// Proof that the RCU read lock is held.
-    pub read: ReadSide<'a>,
-    state: &'a raw::nf_hook_state,
-}
-
-impl<'a> Packet<'a> {
-    /// The network protocol of the rule's table.
-    #[must_use]
-    pub fn family(&self) -> Option<Family> {
-        Family::from_number(self.state.pf.into())
-    }
-
-    /// The namespace that it is in; `None` where that is not tracked, or no more.
-    #[must_use]
-    pub fn net<T: Tracker>(&self) -> Option<&'a Net<T>> {
-        // SAFETY: the namespace of a packet lives, and the read lock is held.
-        unsafe { T::namespaces().get(NonNull::new(self.state.net)?, self.read) }
-    }
+    /// Its namespace.
+    pub home: Home<'a>,
 }
 
 /// The kernel's jhash of a word.

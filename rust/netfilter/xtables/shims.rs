@@ -18,8 +18,11 @@ use kernel::{
     prelude::*,
 };
 
-use super::{refuse, Match, Packet, Part, Place, Target};
-use crate::{rcu::ReadSide, skb::Skb};
+use super::{refuse, Match, Part, Place, Target};
+use crate::{
+    rule::{Home, Packet},
+    skb::Skb,
+};
 
 /// The functions for a match or a target.
 pub(super) struct Shims<P>(PhantomData<P>);
@@ -151,11 +154,7 @@ impl<M: Match> Shims<M> {
         // lock, and a rule that `check_match` has agreed to.
         let answer = unsafe {
             let info = (*param).__bindgen_anon_2.matchinfo;
-            let packet = Packet {
-                skb: Skb::from_raw_ref(skb),
-                read: ReadSide::assume(),
-                state: &*(*param).state,
-            };
+            let packet = Packet::new(Skb::from_raw_ref(skb), (*param).state);
             match Self::rule(info) {
                 Ok(rule) => M::matches(rule, Self::kept(info), &packet),
                 Err(_) => Answer::No,
@@ -265,7 +264,8 @@ unsafe fn place_of<'a>(
         family: Family::from_number(family.into())?,
         protocol: u8::try_from(protocol).ok(),
         table,
-        net: NonNull::new(net)?,
+        // SAFETY: by the contract of this function.
+        home: unsafe { Home::new(net) }?,
     })
 }
 

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The expression notrack for nftables, by ip_conntrack
+#![forbid(unsafe_code)]
+
+ip_conntrack::nftables_module!(
+    "nft_expr_notrack",
+    "The expression notrack for nftables, by ip_conntrack",
+    netfilter::nftables::Registered<ip_conntrack::rules::nftables::NoTrack>
+);

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The object ct helper for nftables, by ip_conntrack
+#![forbid(unsafe_code)]
+
+ip_conntrack::nftables_module!(
+    "nft_obj_3",
+    "The object ct helper for nftables, by ip_conntrack",
+    netfilter::nftables::object::Registered<ip_conntrack::rules::nftables::CtHelper>
+);
